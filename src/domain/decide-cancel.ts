@@ -1,0 +1,52 @@
+/**
+ * Rules about cancelling (P8).
+ *
+ * Without a live step the cancel itself ends the run. With one it is a wish that the driver confirms; if the driver does not within
+ * `CANCEL_CONFIRM_MS`, `ForceCancel` ends the run over its head, by a higher fence.
+ */
+import type { Decision } from './decision.ts'
+import type { StreamEvent } from './event.ts'
+import type { RunId, UserId } from './ids.ts'
+import type { ActiveRun, SessionState } from './session.ts'
+import { requireRun, startNext } from './decide-run.ts'
+import { hasLiveStep } from './session.ts'
+
+/** How long a driver has to confirm a cancel, in ms, before the run is ended without it. */
+export const CANCEL_CONFIRM_MS = 150
+/** The result of a call that was cancelled before or while it ran. */
+export const CANCELLED_RESULT = 'TOOL_CALL_CANCELLED'
+/** The result of a call of which nobody can say whether it took effect. */
+export const UNKNOWN_RESULT = 'TOOL_CALL_OUTCOME_UNKNOWN: the call was interrupted; it may or may not have taken effect'
+
+/** Cancels a run. Repeating it, also after the run ended, changes nothing. */
+export function decideCancel(state: SessionState, id: RunId, by: UserId, queue: 'start-next' | 'discard-queue' = 'start-next'): Decision {
+  if (state.run === undefined && state.lastRun?.id === id) return { events: [], reply: { runId: id, cancel: 'cancelled' } }
+  const run = requireRun(state, id)
+  const wish: readonly StreamEvent[] = run.cancelling ? [] : [{ type: 'CancelRequested', runId: id, by }]
+  if (hasLiveStep(state)) return { events: wish, reply: { runId: id, cancel: 'cancelling' } }
+  const next = queue === 'start-next' ? startNext(state, state.queue, run.driver) : []
+  return { events: [...wish, ...cancelledEnd(state, run, CANCELLED_RESULT), ...next], reply: { runId: id, cancel: 'cancelled' } }
+}
+
+/** Ends a run whose driver stays silent. The raised fence refuses whatever that driver still writes. */
+export function decideForceCancel(state: SessionState, id: RunId): Decision {
+  if (state.run?.id !== id || !state.run.cancelling) return { events: [], reply: { runId: id } }
+  const run = state.run
+  const fence = state.fence + 1
+  const raised: StreamEvent = { type: 'RunClaimed', runId: id, fence, driver: run.driver }
+  const next = startNext(state, state.queue, run.driver, fence)
+  return { events: [raised, ...cancelledEnd(state, run, UNKNOWN_RESULT), ...next], reply: { runId: id, cancel: 'cancelled' } }
+}
+
+/** Results for all open calls, then the end. A call that never started was plainly cancelled; a started one gets `startedResult`. */
+function cancelledEnd(state: SessionState, run: ActiveRun, startedResult: string): readonly StreamEvent[] {
+  const results = state.calls
+    .filter((call) => call.status !== 'ended')
+    .map((call): StreamEvent => {
+      const result = call.status === 'started' ? startedResult : CANCELLED_RESULT
+      return { type: 'ToolCompleted', runId: run.id, toolCallId: call.id, toolName: call.name, result, isError: true }
+    })
+  const turn: readonly StreamEvent[] = run.turn === 0 ? [] : [{ type: 'TurnCompleted', runId: run.id, turn: run.turn, finishReason: 'cancelled' }]
+  const end: StreamEvent = { type: 'RunCompleted', runId: run.id, totalTurns: run.turn, totalUsage: run.usage, stopReason: 'cancelled' }
+  return [...results, ...turn, end]
+}

@@ -1,0 +1,56 @@
+/** Rules about who may write a run, and how it ends. */
+import type { ClaimRun, FinishRun } from './command.ts'
+import type { Decision } from './decision.ts'
+import type { StreamEvent } from './event.ts'
+import type { RunId } from './ids.ts'
+import type { ActiveRun, QueuedMessage, SessionState } from './session.ts'
+import { ConvokeError } from './errors.ts'
+
+/** Takeovers without a finished step after which a run ends as failed. */
+export const TAKEOVERS_MAX = 3
+
+/** The active run, which must be `id`. @throws {ConvokeError} `session_not_running`, `run_mismatch` */
+export function requireRun(state: SessionState, id: RunId): ActiveRun {
+  if (state.run === undefined) throw new ConvokeError('session_not_running', 'no run is active in this session')
+  if (state.run.id !== id) throw new ConvokeError('run_mismatch', 'another run is active in this session')
+  return state.run
+}
+
+/** Takes over a run, or ends it when it was taken over too often without getting anywhere. */
+export function decideClaim(state: SessionState, command: ClaimRun): Decision {
+  const run = requireRun(state, command.runId)
+  if (run.driver === command.driver && state.fence === command.fence + 1) return { events: [], reply: { runId: run.id } }
+  if (state.fence !== command.fence) throw new ConvokeError('run_mismatch', 'this run was taken over by another process')
+  const fence = state.fence + 1
+  const claimed: StreamEvent = { type: 'RunClaimed', runId: run.id, fence, driver: command.driver }
+  return { events: [claimed], reply: { runId: run.id } }
+}
+
+/** Ends a run from its driver. The fence was compared before by the engine. */
+export function decideFinish(state: SessionState, command: FinishRun): Decision {
+  const run = requireRun(state, command.runId)
+  const { outcome, totalTurns, totalUsage } = command
+  // A message that this very decision delivers is not waiting any more.
+  const delivered = new Set(command.closing.map((event) => (event.type === 'MessageAdded' ? event.messageId : undefined)))
+  const waiting = state.queue.filter((message) => !delivered.has(message.messageId))
+  if (outcome.kind === 'completed' && outcome.stopReason === 'completed') {
+    if (run.cancelling) throw new ConvokeError('input_pending', 'a cancel arrived')
+    if (waiting.length > 0) throw new ConvokeError('input_pending', 'a message arrived')
+  }
+  const last: StreamEvent =
+    outcome.kind === 'completed'
+      ? { type: 'RunCompleted', runId: run.id, totalTurns, totalUsage, stopReason: outcome.stopReason }
+      : { type: 'RunFailed', runId: run.id, code: outcome.code, error: outcome.error, totalUsage }
+  return { events: [...command.closing, last, ...startNext(state, waiting, run.driver)], reply: { runId: run.id } }
+}
+
+/** The events that start a run with the first of the messages that wait; none if none waits or the session is deleted. */
+export function startNext(state: SessionState, waiting: readonly QueuedMessage[], driver: number, fence = state.fence): readonly StreamEvent[] {
+  const first = waiting[0]
+  if (first === undefined || state.status === 'deleted') return []
+  const { messageId, nextRunId, message, options, delivery, by } = first
+  return [
+    { type: 'RunStarted', runId: nextRunId, fence: fence + 1, driver, agent: state.agent, options, by },
+    { type: 'MessageAdded', messageId, runId: nextRunId, message, delivery },
+  ]
+}

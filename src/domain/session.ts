@@ -1,0 +1,214 @@
+/**
+ * A session's small state: what a command needs to be decided, folded from the events.
+ *
+ * S1. `evolve` is total: it takes any event that was ever written, in any state, and never throws.
+ * S2. An event that changes nothing returns the same object, so that an engine can see that the row need not be written.
+ * S3. `queue` and `calls` are bounded (`QUEUE_MAX`, `CALLS_MAX`); `decide` refuses what would exceed them.
+ * S4. The row without `queue` and `calls` stays below 1 KB.
+ */
+import type { DecisionAction, Delivery, ProposedCall, RunOptions, StreamEvent } from './event.ts'
+import type { MessageId, Position, RunId, UserId } from './ids.ts'
+import type { Message } from './message.ts'
+import { NO_USAGE, addUsage, type Usage } from './usage.ts'
+
+/** Messages that may wait in one session. */
+export const QUEUE_MAX = 64
+/** Calls of one turn. */
+export const CALLS_MAX = 256
+/** Version of this fold. A row of another version is folded anew from the log. */
+export const STATE_VERSION = 1
+
+/** A message that waits. */
+export interface QueuedMessage {
+  readonly messageId: MessageId
+  readonly nextRunId: RunId
+  readonly delivery: Delivery
+  readonly message: Message
+  readonly options: RunOptions
+  readonly by: UserId
+}
+
+/** A call of the current turn. */
+export interface OpenCall {
+  readonly id: string
+  readonly name: string
+  /** `open`: not started. `asked`: waits for a person. `decided`: answered, not started. `started`: running. `ended`: has its result. */
+  readonly status: 'open' | 'asked' | 'decided' | 'started' | 'ended'
+  readonly decision?: { readonly action: DecisionAction; readonly content?: string; readonly by: UserId }
+  /** Position of the event that proposed it, where its arguments stand. */
+  readonly proposedAt: Position
+}
+
+/** The active run. */
+export interface ActiveRun {
+  readonly id: RunId
+  readonly driver: number
+  /** Position of its `RunStarted`. */
+  readonly startedAt: Position
+  readonly turn: number
+  /** A model call is under way. */
+  readonly calling: boolean
+  readonly cancelling: boolean
+  /** Takeovers since the last finished step. */
+  readonly takeovers: number
+  readonly usage: Usage
+}
+
+/** A session, folded. */
+export interface SessionState {
+  readonly version: typeof STATE_VERSION
+  readonly owner: UserId
+  readonly status: 'active' | 'deleted'
+  readonly agent: string
+  readonly model?: string
+  /** Grows with each claim of a run; a driver's write must carry it exactly. */
+  readonly fence: number
+  readonly run?: ActiveRun
+  readonly lastRun?: { readonly id: RunId; readonly failed: boolean }
+  readonly queue: readonly QueuedMessage[]
+  readonly calls: readonly OpenCall[]
+}
+
+/** Whether a step is under way that only its driver can end. */
+export function hasLiveStep(state: SessionState): boolean {
+  return state.run !== undefined && (state.run.calling || state.calls.some((call) => call.status === 'started'))
+}
+
+/** Whether the run waits for a person and for nothing else. */
+export function isWaiting(state: SessionState): boolean {
+  return state.run !== undefined && !hasLiveStep(state) && state.calls.some((call) => call.status === 'asked')
+}
+
+/** The state after `event` at `position`. @see S1, S2 */
+export function evolve(state: SessionState | undefined, event: StreamEvent, position: Position): SessionState | undefined {
+  if (event.type === 'SessionCreated') return created(event)
+  if (state === undefined) return undefined
+  switch (event.type) {
+    case 'TextDelta':
+    case 'ThinkingDelta':
+    case 'TextCompleted':
+    case 'ToolProgressed':
+      return state
+    case 'SessionDeleted':
+      return { ...state, status: 'deleted' }
+    case 'SessionAssigned':
+      return { ...state, owner: event.to }
+    case 'ModelChanged':
+      return { ...state, model: event.model }
+    case 'MessageQueued':
+      return { ...state, queue: event.front === true ? [queued(event), ...state.queue] : [...state.queue, queued(event)] }
+    case 'RunStarted':
+      return started(state, event, position)
+    case 'RunCompleted':
+    case 'RunFailed':
+      return ended(state, event.runId, event.type === 'RunFailed')
+    default:
+      return evolveRun(state, event, position)
+  }
+}
+
+function created(event: Extract<StreamEvent, { type: 'SessionCreated' }>): SessionState {
+  return {
+    version: STATE_VERSION,
+    owner: event.owner,
+    status: 'active',
+    agent: event.agent,
+    ...(event.model === undefined ? {} : { model: event.model }),
+    fence: 0,
+    queue: [],
+    calls: [],
+  }
+}
+
+function queued(event: Extract<StreamEvent, { type: 'MessageQueued' }>): QueuedMessage {
+  const { messageId, nextRunId, delivery, message, options, by } = event
+  return { messageId, nextRunId, delivery, message, options, by }
+}
+
+function started(state: SessionState, event: Extract<StreamEvent, { type: 'RunStarted' }>, position: Position): SessionState {
+  const run: ActiveRun = {
+    id: event.runId,
+    driver: event.driver,
+    startedAt: position,
+    turn: 0,
+    calling: false,
+    cancelling: false,
+    takeovers: 0,
+    usage: NO_USAGE,
+  }
+  return { ...state, fence: event.fence, run, calls: [] }
+}
+
+function ended(state: SessionState, id: RunId, failed: boolean): SessionState {
+  if (state.run?.id !== id) return state
+  const { run: _run, ...rest } = state
+  return { ...rest, lastRun: { id, failed } }
+}
+
+/** Events inside a run. One of another run than the active one changes nothing. */
+function evolveRun(state: SessionState, event: StreamEvent, position: Position): SessionState {
+  const run = state.run
+  if (run === undefined || !('runId' in event) || event.runId !== run.id) return state
+  const set = (change: Partial<ActiveRun>): SessionState => ({ ...state, run: { ...run, ...change } })
+  switch (event.type) {
+    case 'RunClaimed':
+      return { ...state, fence: event.fence, run: { ...run, driver: event.driver, takeovers: run.takeovers + 1, calling: false } }
+    case 'TurnStarted':
+    case 'AttemptStarted':
+      return set({ turn: event.turn, calling: true })
+    case 'RetryScheduled':
+    case 'AttemptSuperseded':
+      return run.calling ? set({ calling: false }) : state
+    case 'MessageAdded':
+      return messageAdded(state, run, event)
+    case 'UsageReported':
+      return set({ usage: addUsage(run.usage, event.usage), takeovers: 0 })
+    case 'CancelRequested':
+      return run.cancelling ? state : set({ cancelling: true })
+    case 'TurnCompleted':
+      return run.calling ? set({ calling: false }) : state
+    case 'ToolCallsProposed':
+      return { ...state, calls: event.calls.map((call) => openCall(call, position)) }
+    default:
+      return evolveCalls(state, event)
+  }
+}
+
+function messageAdded(state: SessionState, run: ActiveRun, event: Extract<StreamEvent, { type: 'MessageAdded' }>): SessionState {
+  if (event.message.role === 'assistant') return { ...state, run: { ...run, calling: false } }
+  const queue = state.queue.filter((waiting) => waiting.messageId !== event.messageId)
+  return queue.length === state.queue.length ? state : { ...state, queue }
+}
+
+function openCall(call: ProposedCall, position: Position): OpenCall {
+  return { id: call.id, name: call.name, status: 'open', proposedAt: position }
+}
+
+function evolveCalls(state: SessionState, event: StreamEvent): SessionState {
+  const change = (id: string, to: Partial<OpenCall>): SessionState => ({
+    ...state,
+    calls: state.calls.map((call) => (call.id === id ? { ...call, ...to } : call)),
+  })
+  switch (event.type) {
+    case 'ApprovalRequested':
+      return {
+        ...state,
+        calls: state.calls.map((call) => (event.toolCallIds.includes(call.id) && call.status === 'open' ? { ...call, status: 'asked' } : call)),
+      }
+    case 'ApprovalDecided': {
+      const { action, content, by } = event
+      return change(event.toolCallId, { status: 'decided', decision: { action, by, ...(content === undefined ? {} : { content }) } })
+    }
+    case 'ToolStarted':
+      return change(event.toolCallId, { status: 'started' })
+    case 'ToolCompleted':
+    case 'ToolRejected':
+      return finishedStep(change(event.toolCallId, { status: 'ended' }))
+    default:
+      return state
+  }
+}
+
+function finishedStep(state: SessionState): SessionState {
+  return state.run === undefined || state.run.takeovers === 0 ? state : { ...state, run: { ...state.run, takeovers: 0 } }
+}

@@ -1,0 +1,47 @@
+/**
+ * What one write means: the same for every engine, pure.
+ *
+ * An engine loads the state, calls `applyWrite`, and stores what comes back. Idempotency records are the engine's own business.
+ */
+import type { Reply } from '../domain/command.ts'
+import type { StreamEvent } from '../domain/event.ts'
+import type { Position, RunId } from '../domain/ids.ts'
+import type { SessionState } from '../domain/session.ts'
+import type { Write, WriteOutcome } from './store.ts'
+import { decide } from '../domain/decide.ts'
+import { ConvokeError } from '../domain/errors.ts'
+import { evolve } from '../domain/session.ts'
+
+/** What `applyWrite` decided: events with the state after them, or the outcome that refuses them. */
+export type Applied =
+  | { readonly kind: 'apply'; readonly events: readonly StreamEvent[]; readonly state: SessionState | undefined; readonly reply: Reply }
+  | Exclude<WriteOutcome, { kind: 'appended' }>
+
+/** Applies `write` to `state` at `head`. Never throws for what a caller can do. */
+export function applyWrite(state: SessionState | undefined, head: Position, write: Write): Applied {
+  if (write.kind === 'record') {
+    if (!holdsFence(state, write.runId, write.fence)) return { kind: 'fenced' }
+    return { kind: 'apply', events: write.events, state: fold(state, head, write.events), reply: {} }
+  }
+  const { command } = write
+  if (command.type === 'FinishRun' && !holdsFence(state, command.runId, command.fence)) return { kind: 'fenced' }
+  try {
+    const { events, reply } = decide(state, command, write.asker)
+    return { kind: 'apply', events, state: fold(state, head, events), reply }
+  } catch (error) {
+    if (error instanceof ConvokeError) return { kind: 'refused', code: error.code, message: error.message }
+    throw error
+  }
+}
+
+/** The state after `events` that stand at `head + 1` and on. */
+export function fold(state: SessionState | undefined, head: Position, events: readonly StreamEvent[]): SessionState | undefined {
+  let folded = state
+  let position = head
+  for (const event of events) folded = evolve(folded, event, ++position)
+  return folded
+}
+
+function holdsFence(state: SessionState | undefined, runId: RunId, fence: number): boolean {
+  return state?.run?.id === runId && state.fence === fence
+}

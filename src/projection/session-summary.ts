@@ -1,0 +1,67 @@
+/** The session list's fold: one row per session, changed only by events that a list shows. */
+import type { Recorded } from '../domain/event.ts'
+import type { RunId, SessionId, UserId } from '../domain/ids.ts'
+
+/** A session as lists and details show it. */
+export interface SessionSummary {
+  readonly id: SessionId
+  readonly owner: UserId
+  readonly title: string
+  readonly cwd?: string
+  readonly agent: string
+  readonly model?: string
+  readonly status: 'active' | 'deleted'
+  readonly visibility: 'PRIVATE' | 'PUBLIC'
+  readonly createdAtMs: number
+  /** When something last happened that a list shows: a message, a run's start or end, a change. */
+  readonly updatedAtMs: number
+  readonly run: { readonly state: 'idle' | 'starting' | 'running' | 'waiting' | 'failed'; readonly runId?: RunId; readonly error?: string; readonly code?: string }
+  /** Finished messages in the transcript. */
+  readonly messageCount: number
+}
+
+/** The row after `recorded`; the same object where the list does not change. `undefined` until the session is created. */
+export function summarize(id: SessionId, summary: SessionSummary | undefined, recorded: Recorded): SessionSummary | undefined {
+  const { event, atMs } = recorded
+  if (event.type === 'SessionCreated') {
+    const { owner, title, cwd, agent, model } = event
+    const optional = { ...(cwd === undefined ? {} : { cwd }), ...(model === undefined ? {} : { model }) }
+    const times = { createdAtMs: atMs, updatedAtMs: atMs }
+    return { id, owner, title, agent, ...optional, status: 'active', visibility: 'PRIVATE', ...times, run: { state: 'idle' }, messageCount: 0 }
+  }
+  if (summary === undefined) return undefined
+  const set = (change: Partial<SessionSummary>): SessionSummary => ({ ...summary, ...change, updatedAtMs: Math.max(atMs, summary.updatedAtMs) })
+  switch (event.type) {
+    case 'SessionUpdated':
+      return set({ ...(event.title === undefined ? {} : { title: event.title }), ...(event.visibility === undefined ? {} : { visibility: event.visibility }) })
+    case 'SessionDeleted':
+      return set({ status: 'deleted' })
+    case 'SessionAssigned':
+      return set({ owner: event.to })
+    case 'ModelChanged':
+      return set({ model: event.model })
+    case 'MessageAdded':
+    case 'ToolRejected':
+      return set({ messageCount: summary.messageCount + 1 })
+    case 'ToolCompleted':
+      return set({ messageCount: summary.messageCount + 1, ...runningAgain(summary) })
+    case 'RunStarted':
+      return set({ run: { state: 'starting', runId: event.runId } })
+    case 'TurnStarted':
+      return summary.run.state === 'running' ? summary : set({ run: { state: 'running', runId: event.runId } })
+    case 'ApprovalRequested':
+      return set({ run: { state: 'waiting', runId: event.runId } })
+    case 'ApprovalDecided':
+      return set(runningAgain(summary))
+    case 'RunCompleted':
+      return set({ run: { state: 'idle' } })
+    case 'RunFailed':
+      return set({ run: { state: 'failed', error: event.error, code: event.code } })
+    default:
+      return summary
+  }
+}
+
+function runningAgain(summary: SessionSummary): Partial<SessionSummary> {
+  return summary.run.state === 'waiting' ? { run: { ...summary.run, state: 'running' } } : {}
+}
