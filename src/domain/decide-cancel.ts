@@ -5,7 +5,7 @@
  * `CANCEL_CONFIRM_MS`, `ForceCancel` ends the run over its head, by a higher fence.
  */
 import type { Decision } from './decision.ts'
-import type { StreamEvent } from './event.ts'
+import type { RunEvent, StreamEvent } from './event.ts'
 import type { RunId, UserId } from './ids.ts'
 import type { ActiveRun, SessionState } from './session.ts'
 import { requireRun, startNext } from './decide-run.ts'
@@ -38,14 +38,20 @@ export function decideForceCancel(state: SessionState, id: RunId): Decision {
   return { events: [raised, ...cancelledEnd(state, run, UNKNOWN_RESULT), ...next], reply: { runId: id, cancel: 'cancelled' } }
 }
 
-/** Results for all open calls, then the end. A call that never started was plainly cancelled; a started one gets `startedResult`. */
-function cancelledEnd(state: SessionState, run: ActiveRun, startedResult: string): readonly StreamEvent[] {
-  const results = state.calls
+/** A result for each open call of the active run. A call that never started was plainly cancelled; a started one gets `startedResult`. */
+export function openCallResults(state: SessionState, startedResult: string): readonly RunEvent[] {
+  const run = state.run
+  if (run === undefined) return []
+  return state.calls
     .filter((call) => call.status !== 'ended')
-    .map((call): StreamEvent => {
+    .map((call): RunEvent => {
       const result = call.status === 'started' ? startedResult : CANCELLED_RESULT
       return { type: 'ToolCompleted', runId: run.id, toolCallId: call.id, toolName: call.name, result, isError: true }
     })
+}
+
+function cancelledEnd(state: SessionState, run: ActiveRun, startedResult: string): readonly StreamEvent[] {
+  const results = openCallResults(state, startedResult)
   const turn: readonly StreamEvent[] = run.turn === 0 ? [] : [{ type: 'TurnCompleted', runId: run.id, turn: run.turn, finishReason: 'cancelled' }]
   const end: StreamEvent = { type: 'RunCompleted', runId: run.id, totalTurns: run.turn, totalUsage: run.usage, stopReason: 'cancelled' }
   return [...results, ...turn, end]

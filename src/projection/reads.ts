@@ -40,8 +40,8 @@ export interface SessionReads {
   sessions(query: SessionQuery): Promise<ListPage<SessionSummary>>
   /** Messages of a session, oldest first: `limit` (at most `LIST_LIMIT_MAX`) after skipping `offset`. */
   messages(id: SessionId, page: { readonly limit: number; readonly offset: number }): Promise<ListPage<TranscriptMessage>>
-  /** Messages up to `upTo`, the newest `limit` of them, oldest first: what a prompt is built from. */
-  history(id: SessionId, upTo: Position, limit: number): Promise<readonly TranscriptMessage[]>
+  /** Messages after position `after` (default 0) up to `upTo`, the newest `limit` of them, oldest first: what a prompt is built from. */
+  history(id: SessionId, upTo: Position, limit: number, after?: Position): Promise<readonly TranscriptMessage[]>
   /** Ids of all sessions of an owner, for handing them over; in pages by id. */
   sessionIds(owner: UserId, after: SessionId | undefined, limit: number): Promise<readonly SessionId[]>
 }

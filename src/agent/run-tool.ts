@@ -1,0 +1,87 @@
+/** One tool call of a run: intent recorded first, result recorded last (P5). */
+import type { RunContext } from '../runtime/agent.ts'
+import type { AgentParts, Folders } from './parts.ts'
+import type { TurnCall } from './run-state.ts'
+import type { OpenToolCall, Tool, ToolResult } from '../domain/tool.ts'
+import { CANCELLED_RESULT, UNKNOWN_RESULT } from '../domain/decide-cancel.ts'
+import { PROGRESS_EVENTS_MAX } from './parts.ts'
+
+/** Runs `call` and records its result. Never throws for what the tool does; throws when the run is lost. */
+export async function runTool(context: RunContext, parts: AgentParts, folders: Folders, call: TurnCall): Promise<void> {
+  const tool = parts.tools.find((candidate) => candidate.name === call.name)
+  const wrong = reasonAgainst(tool, call)
+  if (tool === undefined || wrong !== undefined) return record(context, call, { output: wrong ?? `there is no tool ${call.name}`, isError: true })
+  const timeout = new AbortController()
+  const signal = AbortSignal.any([context.signal, timeout.signal])
+  const takeBack = parts.clock.after(tool.timeoutMs(call.arguments), () => timeout.abort(new Error('the tool took too long')))
+  const open = await openCall(tool, call, context, folders, signal)
+  try {
+    if ('failure' in open) return await record(context, call, open.failure)
+    const intent = open.call.intent === undefined ? {} : { intent: open.call.intent }
+    await context.record({ type: 'ToolStarted', runId: context.runId, toolCallId: call.id, toolName: call.name, attempt: call.attempt + 1, ...intent })
+    const result = signal.aborted ? cancelled(context, tool, call) : await settle(open.call, context, tool, call)
+    await record(context, call, result)
+  } finally {
+    takeBack()
+    if ('call' in open) await open.call.close()
+  }
+}
+
+/** Gives a call that another process started a result, after making sure that nothing of it is left running. */
+export async function recoverTool(context: RunContext, parts: AgentParts, folders: Folders, call: TurnCall): Promise<void> {
+  if (call.intent !== undefined) parts.killGroup(call.intent)
+  const tool = parts.tools.find((candidate) => candidate.name === call.name)
+  if (tool?.repeatable === true) return runTool(context, parts, folders, call)
+  return record(context, call, { output: UNKNOWN_RESULT, isError: true })
+}
+
+function reasonAgainst(tool: Tool | undefined, call: TurnCall): string | undefined {
+  if (tool === undefined) return `there is no tool ${call.name}`
+  if (call.invalid !== undefined) return `the arguments are not valid: ${call.invalid}`
+  const reason = tool.check(call.arguments)
+  return reason === undefined ? undefined : `the arguments are not valid: ${reason}`
+}
+
+type Opened = { readonly call: OpenToolCall } | { readonly failure: ToolResult }
+
+async function openCall(tool: Tool, call: TurnCall, context: RunContext, folders: Folders, signal: AbortSignal): Promise<Opened> {
+  let events = 0
+  const progress = (message: string) => {
+    if (events++ >= PROGRESS_EVENTS_MAX) return
+    // A lost write shows in the result's write.
+    context.record({ type: 'ToolProgressed', runId: context.runId, toolCallId: call.id, message }).catch(() => undefined)
+  }
+  try {
+    const { sessionId, runId } = context
+    return { call: await tool.open(call.arguments, { sessionId, runId, toolCallId: call.id, ...folders, signal, progress }) }
+  } catch (error) {
+    return { failure: { output: `the tool could not start: ${messageOf(error)}`, isError: true } }
+  }
+}
+
+async function settle(open: OpenToolCall, context: RunContext, tool: Tool, call: TurnCall): Promise<ToolResult> {
+  try {
+    return await open.run()
+  } catch (error) {
+    if (context.signal.aborted) return cancelled(context, tool, call)
+    return { output: `the tool failed: ${messageOf(error)}`, isError: true }
+  }
+}
+
+function cancelled(context: RunContext, tool: Tool, call: TurnCall): ToolResult {
+  if (context.signal.aborted) return { output: CANCELLED_RESULT, isError: true }
+  return { output: `the tool was stopped after ${tool.timeoutMs(call.arguments)} ms`, isError: true }
+}
+
+async function record(context: RunContext, call: TurnCall, result: ToolResult): Promise<void> {
+  const { runId } = context
+  const file = result.outputFile === undefined ? {} : { outputFile: result.outputFile }
+  const { output, isError } = result
+  const completed = { type: 'ToolCompleted', runId, toolCallId: call.id, toolName: call.name, result: output, isError, ...file } as const
+  if (result.todos === undefined) return context.record(completed)
+  return context.record(completed, { type: 'TodosUpdated', runId, todos: result.todos })
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,44 @@
+/**
+ * Commits writes and publishes what they became: commit first, then publish (P2).
+ *
+ * Every write of this process goes through here, so that nothing is committed without its readers being told.
+ */
+import type { Write, WriteOutcome } from '../log/store.ts'
+import type { Hub, LiveBatch } from '../stream/hub.ts'
+import type { Store } from '../log/store.ts'
+
+/** Sees every batch of this process right after its commit. Must not throw and must not wait. */
+export type CommitListener = (batch: Omit<LiveBatch, 'encoded'>) => void
+
+/** The one road from a write to the log and to its readers. */
+export class Committer {
+  readonly #store: Store
+  readonly #hub: Hub
+  readonly #listeners = new Set<CommitListener>()
+
+  constructor(store: Store, hub: Hub) {
+    this.#store = store
+    this.#hub = hub
+  }
+
+  /** Listens to all commits of this process. The returned function ends it. */
+  watch(listener: CommitListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Commits `writes`, tells the readers, then resolves. @throws {ConvokeError} what `Store.commit` throws. */
+  async commit(writes: readonly Write[]): Promise<readonly WriteOutcome[]> {
+    const outcomes = await this.#store.commit(writes)
+    for (const outcome of outcomes) this.#publish(outcome)
+    return outcomes
+  }
+
+  #publish(outcome: WriteOutcome): void {
+    if (outcome.kind !== 'appended' || outcome.events.length === 0 || outcome.replayed) return
+    const { stream, from, to, feed, atMs, events, owner } = outcome
+    const batch = { stream, from, to, feed, atMs, events, owner }
+    this.#hub.publish(batch)
+    for (const listener of this.#listeners) listener(batch)
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * Follows one session inside the process: every event from a position on, in order, once, however hints are lost.
+ *
+ * The hub's batches are taken where they fit; otherwise the log is read.
+ */
+import type { Recorded } from '../domain/event.ts'
+import type { Position, SessionId } from '../domain/ids.ts'
+import type { LogBatch, Store } from '../log/store.ts'
+import type { Hub } from '../stream/hub.ts'
+import { READ_EVENTS_MAX } from '../log/store.ts'
+
+/** What to follow, from behind which position. */
+export interface FollowerOptions {
+  readonly store: Store
+  readonly hub: Hub
+  readonly stream: SessionId
+  readonly after: Position
+}
+
+/** A reader without a socket. */
+export class Follower {
+  readonly #options: FollowerOptions
+  #position: Position
+  #listener: ((recorded: Recorded) => void) | undefined
+  #unsubscribe: (() => void) | undefined
+  #reading: Promise<void> | undefined
+  /** The newest position that the hub has told of. */
+  #told: Position = 0
+  #seen = 0
+  #answered = 0
+  #waiters: (() => void)[] = []
+  #over: Error | undefined
+
+  constructor(options: FollowerOptions) {
+    this.#options = options
+    this.#position = options.after
+  }
+
+  /** Begins: first what the log holds, then what comes. Resolves when the log was read to its head. */
+  async start(listener: (recorded: Recorded) => void): Promise<void> {
+    this.#listener = listener
+    this.#unsubscribe = this.#options.hub.subscribe(this.#options.stream, (batch) => this.#take(batch))
+    this.#catchUp()
+    await this.#reading
+  }
+
+  /** Resolves when `position` was seen, or when nothing more will be. */
+  async reached(position: Position): Promise<void> {
+    while (this.#position < position && this.#over === undefined) {
+      this.#told = Math.max(this.#told, position)
+      this.#catchUp()
+      await this.#reading
+    }
+  }
+
+  /** Resolves when something was seen since the last call. @throws what `end` was given */
+  async changed(): Promise<void> {
+    while (this.#answered === this.#seen && this.#over === undefined) await new Promise<void>((resolve) => this.#waiters.push(resolve))
+    this.#answered = this.#seen
+    if (this.#over !== undefined) throw this.#over
+  }
+
+  /** Makes `changed` resolve though nothing happened. */
+  wake(): void {
+    this.#seen++
+    for (const waiter of this.#waiters.splice(0)) waiter()
+  }
+
+  /** Makes `changed` reject from now on. */
+  end(reason: Error): void {
+    this.#over ??= reason
+    this.wake()
+  }
+
+  close(): void {
+    this.#unsubscribe?.()
+    this.#listener = undefined
+    this.end(new Error('closed'))
+  }
+
+  #take(batch: LogBatch): void {
+    this.#told = Math.max(this.#told, batch.to)
+    if (this.#reading !== undefined) return
+    if (batch.from !== this.#position + 1) return this.#catchUp()
+    batch.events.forEach((event, index) => this.#see({ position: batch.from + index, atMs: batch.atMs, event }))
+    this.wake()
+  }
+
+  #see(recorded: Recorded): void {
+    this.#position = recorded.position
+    this.#listener?.(recorded)
+  }
+
+  #catchUp(): void {
+    this.#reading ??= this.#read().then(
+      () => {
+        this.#reading = undefined
+        // A batch that came after the last page was read, but before this line, was only noted.
+        if (this.#told > this.#position && this.#listener !== undefined) this.#catchUp()
+      },
+      (error: unknown) => this.end(error instanceof Error ? error : new Error(String(error))),
+    )
+  }
+
+  async #read(): Promise<void> {
+    for (;;) {
+      const page = await this.#options.store.read(this.#options.stream, this.#position, READ_EVENTS_MAX)
+      for (const recorded of page?.events ?? []) this.#see(recorded)
+      this.wake()
+      const head = Math.max(page?.head ?? 0, this.#told)
+      if (this.#position >= head || this.#listener === undefined) return
+    }
+  }
+}

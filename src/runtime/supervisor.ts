@@ -1,0 +1,152 @@
+/**
+ * The supervisor: every unfinished run of this process has exactly one driver.
+ *
+ * V1. A run that a commit starts is driven at once; a lost hint is repaired by a poll every `POLL_MS`.
+ * V2. At the start, and in each poll, runs of a driver that is gone are claimed, with a higher fence, and continued (P5).
+ * V3. A cancel that its driver has not confirmed after `CANCEL_CONFIRM_MS` ends the run over the driver's head (P8).
+ */
+import type { RunEvent } from '../domain/event.ts'
+import type { RunId, SessionId } from '../domain/ids.ts'
+import type { UnfinishedRun } from '../log/store.ts'
+import type { LiveBatch } from '../stream/hub.ts'
+import type { Agent } from './agent.ts'
+import { CANCEL_CONFIRM_MS } from '../domain/decide-cancel.ts'
+import { TAKEOVERS_MAX } from '../domain/decide-run.ts'
+import { ConvokeError } from '../domain/errors.ts'
+import { RunDriver, type DrivenRun, type DriverParts } from './driver.ts'
+
+/** How often lost hints are looked for, in ms. */
+export const POLL_MS = 1000
+/** Unfinished runs that one poll looks at. */
+const POLL_RUNS_MAX = 1000
+
+/** What the supervisor needs besides a driver's parts. */
+export interface SupervisorOptions extends DriverParts {
+  /** The agent of that name, or `undefined`. */
+  readonly agent: (name: string) => Agent | undefined
+}
+
+/** Starts, takes over and releases runs. */
+export class Supervisor {
+  readonly #options: SupervisorOptions
+  readonly #driving = new Map<RunId, { readonly driver: RunDriver; readonly done: Promise<void> }>()
+  /** Unfinished runs of the last poll that nobody drove: a second sighting is a lost hint, a first may be a start under way. */
+  #suspects = new Set<RunId>()
+  #unwatch: (() => void) | undefined
+  #cancelPoll: (() => void) | undefined
+  #polling: Promise<void> | undefined
+  #stopping = false
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options
+  }
+
+  /** How many runs are driven now. */
+  get active(): number {
+    return this.#driving.size
+  }
+
+  /** Begins to drive: what commits start from now on, and what the log holds unfinished. */
+  async start(): Promise<void> {
+    this.#unwatch = this.#options.committer.watch((batch) => this.#see(batch))
+    await this.#poll()
+    this.#schedulePoll()
+  }
+
+  /** Brings runs to a step's end within `graceMs`, then lets go of them. What is left is continued at the next start (P14). */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopping = true
+    this.#unwatch?.()
+    this.#cancelPoll?.()
+    await this.#polling
+    for (const { driver } of this.#driving.values()) driver.release()
+    const all = Promise.all([...this.#driving.values()].map(({ done }) => done))
+    let takeBack: () => void = () => undefined
+    const late = new Promise<void>((resolve) => (takeBack = this.#options.clock.after(graceMs, resolve)))
+    await Promise.race([all, late])
+    takeBack()
+    for (const { driver } of this.#driving.values()) driver.cut('the server stops')
+    await all
+  }
+
+  #see(batch: Omit<LiveBatch, 'encoded'>): void {
+    batch.events.forEach((event, index) => {
+      if (event.type === 'RunStarted') this.#drive(batch.stream, event, batch.from + index)
+      if (event.type === 'CancelRequested') this.#confirmCancel(batch.stream, event.runId)
+    })
+  }
+
+  #drive(sessionId: SessionId, started: Extract<RunEvent, { type: 'RunStarted' }>, startedAt: number, fence = started.fence): void {
+    if (this.#stopping || this.#driving.has(started.runId) || started.driver > this.#options.store.driver) return
+    const { runId, options, by } = started
+    const run: DrivenRun = { sessionId, runId, fence, startedAt, options, by }
+    const driver = new RunDriver(run, this.#options)
+    const agent = this.#options.agent(started.agent) ?? missingAgent(started.agent)
+    const done = driver.drive(agent).finally(() => this.#driving.delete(runId))
+    this.#driving.set(runId, { driver, done })
+  }
+
+  #confirmCancel(stream: SessionId, runId: RunId): void {
+    this.#options.clock.after(CANCEL_CONFIRM_MS, () => {
+      const { committer, clock, telemetry } = this.#options
+      const write = { kind: 'decide', stream, command: { type: 'ForceCancel', runId }, asker: 'driver', atMs: clock.nowMs() } as const
+      // The poll repairs what this could not do.
+      committer.commit([write]).catch((error: unknown) => telemetry.log('error', 'a cancel could not be forced', { run: runId, error: String(error) }))
+    })
+  }
+
+  #schedulePoll(): void {
+    this.#cancelPoll = this.#options.clock.after(POLL_MS, () => {
+      this.#polling = this.#poll().finally(() => {
+        this.#polling = undefined
+        if (!this.#stopping) this.#schedulePoll()
+      })
+    })
+  }
+
+  async #poll(): Promise<void> {
+    const { store, telemetry } = this.#options
+    try {
+      const unfinished = await store.unfinishedRuns(POLL_RUNS_MAX)
+      const undriven = unfinished.filter((run) => !this.#driving.has(run.runId))
+      const due = undriven.filter((run) => run.driver !== store.driver || this.#suspects.has(run.runId))
+      this.#suspects = new Set(undriven.map((run) => run.runId))
+      for (const run of due) await this.#takeOver(run)
+    } catch (error) {
+      telemetry.log('error', 'the poll for unfinished runs failed', { error: String(error) })
+    }
+  }
+
+  /** Claims a run and continues it; a run that was taken over too often without progress ends as failed. */
+  async #takeOver(unfinished: UnfinishedRun): Promise<void> {
+    if (this.#stopping) return
+    const { store, committer, clock } = this.#options
+    const { stream, runId, fence } = unfinished
+    const state = await store.state(stream)
+    if (state?.run?.id !== runId || state.fence !== fence) return
+    const command = { type: 'ClaimRun', runId, fence, driver: store.driver } as const
+    const [outcome] = await committer.commit([{ kind: 'decide', stream, command, asker: 'driver', atMs: clock.nowMs() }])
+    if (outcome?.kind !== 'appended') return
+    const page = await store.read(stream, state.run.startedAt - 1, 1)
+    const started = page?.events[0]?.event
+    if (started?.type !== 'RunStarted') return
+    const agent = state.run.takeovers >= TAKEOVERS_MAX ? undefined : started.agent
+    this.#drive(stream, agent === undefined ? { ...started, agent: CRASH_LOOP } : started, state.run.startedAt, fence + 1)
+  }
+}
+
+/** Stands in for the agent's name when a run has brought the server down too often. */
+const CRASH_LOOP = '(crash loop)'
+
+function missingAgent(name: string): Agent {
+  const crashed = name === CRASH_LOOP
+  return {
+    name,
+    async run(context) {
+      context.follow(() => undefined)
+      throw crashed
+        ? new ConvokeError('crash_loop', `the run was interrupted ${TAKEOVERS_MAX} times without progress`)
+        : new ConvokeError('agent_failed', `there is no agent ${name}`)
+    },
+  }
+}
