@@ -1,0 +1,174 @@
+/** The memory engine: a full engine that keeps everything in arrays. What it holds survives `reopen`, not the process. */
+import type { Random } from '../../domain/ports.ts'
+import type { Recorded } from '../../domain/event.ts'
+import type { SessionId } from '../../domain/ids.ts'
+import type { SessionState } from '../../domain/session.ts'
+import type { Idempotency, LogBatch, Store, Write, WriteOutcome } from '../../log/store.ts'
+import type { SessionQuery, SessionReads } from '../../projection/reads.ts'
+import type { SessionSummary } from '../../projection/session-summary.ts'
+import type { TranscriptMessage } from '../../projection/transcript.ts'
+import { ConvokeError } from '../../domain/errors.ts'
+import { applyWrite } from '../../log/apply.ts'
+import { READ_EVENTS_MAX } from '../../log/store.ts'
+import { LIST_LIMIT_MAX } from '../../projection/reads.ts'
+import { summarize } from '../../projection/session-summary.ts'
+import { messageOf } from '../../projection/transcript.ts'
+
+/** Batches that one page of the feed looks at. */
+const FEED_BATCHES_MAX = 256
+
+type Appended = Extract<WriteOutcome, { kind: 'appended' }>
+
+interface Stream {
+  state: SessionState | undefined
+  summary: SessionSummary | undefined
+  readonly log: Recorded[]
+  readonly messages: TranscriptMessage[]
+}
+
+interface Data {
+  readonly logId: string
+  driver: number
+  open: boolean
+  readonly streams: Map<SessionId, Stream>
+  readonly feed: LogBatch[]
+  readonly keys: Map<string, { readonly fingerprint: string; readonly outcome: Appended }>
+}
+
+/** A store in memory, which can be closed and opened again. */
+export interface MemoryStore extends Store, SessionReads {
+  /** Opens the same data again, after `close`. @throws {ConvokeError} `store_locked` while it is open */
+  reopen(): MemoryStore
+}
+
+/** Opens an empty store. */
+export function memoryStore(random: Random): MemoryStore {
+  return open({ logId: random.uuid(), driver: 0, open: false, streams: new Map(), feed: [], keys: new Map() })
+}
+
+function open(data: Data): MemoryStore {
+  if (data.open) throw new ConvokeError('store_locked', 'the memory store is open already')
+  data.open = true
+  data.driver++
+  let closed = false
+  const driver = data.driver
+  return {
+    logId: data.logId,
+    driver,
+    async commit(writes) {
+      if (closed) throw new ConvokeError('store_failed', 'the log is closed')
+      return writes.map((write) => commitOne(data, write))
+    },
+    async read(id, after, limit) {
+      const log = data.streams.get(id)?.log
+      if (log === undefined) return undefined
+      return { head: log.length, events: log.slice(after, after + Math.max(0, Math.min(limit, READ_EVENTS_MAX))) }
+    },
+    head: async (id) => data.streams.get(id)?.log.length,
+    state: async (id) => data.streams.get(id)?.state,
+    async readFeed(owner, after, limit) {
+      const looked = data.feed.slice(after, after + Math.max(1, Math.min(limit, FEED_BATCHES_MAX)))
+      const next = looked.at(-1)?.feed ?? after
+      return { next, more: next < data.feed.length, batches: looked.filter((batch) => data.streams.get(batch.stream)?.state?.owner === owner) }
+    },
+    feedHead: async () => data.feed.length,
+    async unfinishedRuns(limit) {
+      const found = [...data.streams].flatMap(([stream, { state }]) => {
+        if (state?.run === undefined) return []
+        return [{ stream, runId: state.run.id, driver: state.run.driver, fence: state.fence, owner: state.owner }]
+      })
+      return found.slice(0, limit)
+    },
+    async pruneIdempotency(beforeMs) {
+      const old = [...data.keys].filter(([, kept]) => kept.outcome.atMs < beforeMs)
+      for (const [key] of old) data.keys.delete(key)
+      return old.length
+    },
+    ...reads(data),
+    async close() {
+      if (!closed) data.open = false
+      closed = true
+    },
+    reopen: () => open(data),
+  }
+}
+
+function commitOne(data: Data, write: Write): WriteOutcome {
+  const idempotency = write.kind === 'decide' ? write.idempotency : undefined
+  const repeated = idempotency === undefined ? undefined : repeat(data, idempotency)
+  if (repeated !== undefined) return repeated
+  const stream = data.streams.get(write.stream) ?? { state: undefined, summary: undefined, log: [], messages: [] }
+  const applied = applyWrite(stream.state, stream.log.length, write)
+  if (applied.kind !== 'apply') return applied
+  // Written events are facts: a caller that changes its objects later must not change them.
+  const events = structuredClone(applied.events)
+  const from = stream.log.length + 1
+  const to = stream.log.length + events.length
+  const owner = applied.state?.owner
+  if (owner === undefined) throw new Error('a write was applied to a stream without an owner')
+  const feed = events.length === 0 ? 0 : data.feed.length + 1
+  const outcome: Appended = { kind: 'appended', stream: write.stream, from, to, feed, events, atMs: write.atMs, owner, reply: applied.reply, replayed: false }
+  if (idempotency !== undefined) data.keys.set(keyOf(idempotency), { fingerprint: idempotency.fingerprint, outcome })
+  if (events.length > 0) append(data, stream, outcome, applied.state)
+  return outcome
+}
+
+function append(data: Data, stream: Stream, outcome: Appended, state: SessionState | undefined): void {
+  const { stream: id, from, to, feed, atMs, events } = outcome
+  stream.state = state
+  data.streams.set(id, stream)
+  data.feed.push({ stream: id, from, to, feed, atMs, events })
+  events.forEach((event, index) => {
+    const recorded: Recorded = { position: from + index, atMs, event }
+    stream.log.push(recorded)
+    stream.summary = summarize(id, stream.summary, recorded)
+    const message = messageOf(recorded)
+    if (message !== undefined) stream.messages.push(message)
+  })
+}
+
+function repeat(data: Data, idempotency: Idempotency): WriteOutcome | undefined {
+  const kept = data.keys.get(keyOf(idempotency))
+  if (kept === undefined) return undefined
+  if (kept.fingerprint === idempotency.fingerprint) return { ...kept.outcome, events: [], replayed: true }
+  return { kind: 'refused', code: 'idempotency_key_reused', message: 'this idempotency key was used with another body' }
+}
+
+function keyOf({ scope, key }: Idempotency): string {
+  return JSON.stringify([scope, key])
+}
+
+function reads(data: Data): SessionReads {
+  return {
+    session: async (id) => data.streams.get(id)?.summary,
+    async sessions(query) {
+      const matching = [...data.streams.values()].flatMap(({ summary }) => (summary !== undefined && matches(summary, query) ? [summary] : []))
+      matching.sort((a, b) => b.updatedAtMs - a.updatedAtMs || (a.id < b.id ? 1 : -1))
+      const { after, offset = 0 } = query
+      const behind = after === undefined ? matching : matching.filter((row) => isBehind(row, after))
+      return { items: behind.slice(offset, offset + Math.min(query.limit, LIST_LIMIT_MAX)), total: matching.length }
+    },
+    async messages(id, { limit, offset }) {
+      const messages = data.streams.get(id)?.messages ?? []
+      return { items: messages.slice(offset, offset + Math.min(limit, LIST_LIMIT_MAX)), total: messages.length }
+    },
+    async history(id, upTo, limit, after = 0) {
+      const messages = data.streams.get(id)?.messages.filter(({ position }) => position <= upTo && position > after) ?? []
+      return messages.slice(Math.max(0, messages.length - limit))
+    },
+    async sessionIds(owner, after, limit) {
+      const ids = [...data.streams].flatMap(([id, { summary }]) => (summary?.owner === owner && (after === undefined || id > after) ? [id] : []))
+      return ids.sort().slice(0, limit)
+    },
+  }
+}
+
+function matches(summary: SessionSummary, query: SessionQuery): boolean {
+  if (summary.owner !== query.owner) return false
+  if (query.status !== undefined && summary.status !== query.status) return false
+  return query.search === undefined || summary.title.toLowerCase().includes(query.search.toLowerCase())
+}
+
+function isBehind(row: SessionSummary, key: { readonly updatedAtMs: number; readonly id: string }): boolean {
+  return row.updatedAtMs < key.updatedAtMs || (row.updatedAtMs === key.updatedAtMs && row.id < key.id)
+}

@@ -1,0 +1,83 @@
+/** How the loop reaches the writer: in a worker thread, or directly where everything must run in one thread. */
+import { Worker } from 'node:worker_threads'
+import type { Write, WriteOutcome } from '../../log/store.ts'
+import { ConvokeError, type ErrorCode } from '../../domain/errors.ts'
+import { Writer } from './writer.ts'
+
+/** A writer somewhere. One request at a time. */
+export interface WriterChannel {
+  readonly logId: string
+  readonly driver: number
+  commit(writes: readonly Write[]): Promise<readonly WriteOutcome[]>
+  pruneIdempotency(beforeMs: number): Promise<number>
+  close(): Promise<void>
+}
+
+/** What the worker is asked. */
+export type Request =
+  | { readonly type: 'commit'; readonly writes: readonly Write[] }
+  | { readonly type: 'prune'; readonly beforeMs: number }
+  | { readonly type: 'close' }
+/** What it answers, in the order in which it was asked; `ready` comes first, unasked. */
+export type Answer =
+  | { readonly type: 'ready'; readonly logId: string; readonly driver: number }
+  | { readonly type: 'done'; readonly value: unknown }
+  | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string }
+
+/** A writer on this thread. */
+export function directChannel(file: string, newLogId: string): WriterChannel {
+  const writer = new Writer(file, newLogId)
+  return {
+    logId: writer.logId,
+    driver: writer.driver,
+    async commit(writes) {
+      const outcomes = writer.commit(writes)
+      writer.checkpoint()
+      return outcomes
+    },
+    pruneIdempotency: async (beforeMs) => writer.pruneIdempotency(beforeMs),
+    close: async () => writer.close(),
+  }
+}
+
+interface Waiter {
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: ConvokeError) => void
+}
+
+/** A writer in a worker thread of its own. */
+export async function workerChannel(file: string, newLogId: string): Promise<WriterChannel> {
+  // From source the entry is .ts, from the build .js: the same as this file's.
+  const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
+  const worker = new Worker(entry, { workerData: { file, newLogId } })
+  const waiters: Waiter[] = []
+  let dead: ConvokeError | undefined
+  const die = (message: string) => {
+    dead ??= new ConvokeError('store_failed', message)
+    for (const waiter of waiters.splice(0)) waiter.reject(dead)
+  }
+  const ask = (request: Request | undefined): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      if (dead !== undefined) return reject(dead)
+      waiters.push({ resolve, reject })
+      if (request !== undefined) worker.postMessage(request)
+    })
+  worker.on('message', (answer: Answer) => {
+    const waiter = waiters.shift()
+    if (answer.type === 'failed') waiter?.reject(new ConvokeError(answer.code, answer.message))
+    else waiter?.resolve(answer.type === 'ready' ? answer : answer.value)
+  })
+  worker.on('error', (error) => die(`the log's writer failed: ${error.message}`))
+  worker.on('exit', () => die('the log is closed'))
+  const ready = (await ask(undefined)) as Extract<Answer, { type: 'ready' }>
+  return {
+    logId: ready.logId,
+    driver: ready.driver,
+    commit: async (writes) => (await ask({ type: 'commit', writes })) as readonly WriteOutcome[],
+    pruneIdempotency: async (beforeMs) => (await ask({ type: 'prune', beforeMs })) as number,
+    async close() {
+      if (dead === undefined) await ask({ type: 'close' })
+      await worker.terminate()
+    },
+  }
+}

@@ -1,0 +1,18 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { ConvokeError } from '../../domain/errors.ts'
+import { MIGRATIONS } from './schema.ts'
+
+/**
+ * Brings the schema up to date, each step in a transaction of its own.
+ *
+ * @throws {ConvokeError} `store_newer` for a data folder that a newer version wrote.
+ */
+export function migrate(db: DatabaseSync): void {
+  const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
+  if (version > MIGRATIONS.length) {
+    throw new ConvokeError('store_newer', `the data folder has format ${version}, this version of convoke knows up to ${MIGRATIONS.length}: use a newer convoke`)
+  }
+  for (let step = version; step < MIGRATIONS.length; step++) {
+    db.exec(`BEGIN IMMEDIATE; ${MIGRATIONS[step]}; PRAGMA user_version = ${step + 1}; COMMIT`)
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * Reads: a read-only connection of its own, on the loop, in pages that take about a millisecond at most.
+ *
+ * Each statement is finished before a method returns, so that no read transaction holds the WAL back.
+ */
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import type { Position, SessionId, UserId } from '../../domain/ids.ts'
+import type { Recorded } from '../../domain/event.ts'
+import type { OpenCall, QueuedMessage, SessionState } from '../../domain/session.ts'
+import type { FeedPage, Page, UnfinishedRun } from '../../log/store.ts'
+import { runId, sessionId, userId } from '../../domain/ids.ts'
+import { READ_EVENTS_MAX } from '../../log/store.ts'
+import { decodeBatch, decodeState, type BatchRow, type StreamRow } from './rows.ts'
+
+/** Batches that one page of the feed looks at. */
+const FEED_BATCHES_MAX = 256
+/** Memory for pages, in KiB. */
+const CACHE_KIB = 8 * 1024
+
+/** The log's read side. */
+export class Reader {
+  readonly db: DatabaseSync
+  readonly #stream: StatementSync
+  readonly #batches: StatementSync
+  readonly #items: StatementSync
+  readonly #feedEnd: StatementSync
+  readonly #feed: StatementSync
+  readonly #feedHead: StatementSync
+  readonly #unfinished: StatementSync
+
+  constructor(file: string) {
+    this.db = new DatabaseSync(file, { readOnly: true, timeout: 5000 })
+    this.db.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
+    this.#stream = this.db.prepare('SELECT key, id, owner, head, state FROM stream WHERE id = ?')
+    // The batch that holds the position after `?` begins at or before it: look there first, then go on.
+    this.#batches = this.db.prepare(
+      `SELECT feed, first, last, at_ms, body FROM batch
+       WHERE segment = ?1 AND first >= coalesce((SELECT max(first) FROM batch WHERE segment = ?1 AND first <= ?2), 1) ORDER BY first`,
+    )
+    this.#items = this.db.prepare('SELECT kind, body FROM stream_item WHERE stream = ? ORDER BY kind, ordinal')
+    this.#feedEnd = this.db.prepare('SELECT max(feed) AS next, count(*) AS n FROM (SELECT feed FROM batch WHERE feed > ? ORDER BY feed LIMIT ?)')
+    this.#feed = this.db.prepare(
+      `SELECT b.feed, b.first, b.last, b.at_ms, b.body, s.id FROM batch b JOIN stream s ON s.key = b.segment
+       WHERE b.feed > ? AND b.feed <= ? AND s.owner = ? ORDER BY b.feed`,
+    )
+    this.#feedHead = this.db.prepare('SELECT coalesce(max(feed), 0) AS feed FROM batch')
+    this.#unfinished = this.db.prepare('SELECT id, owner, run_id, driver, fence FROM stream WHERE run_id IS NOT NULL ORDER BY key LIMIT ?')
+  }
+
+  head(stream: SessionId): Position | undefined {
+    return (this.#stream.get(stream) as StreamRow | undefined)?.head
+  }
+
+  read(stream: SessionId, after: Position, limit: number): Page | undefined {
+    const row = this.#stream.get(stream) as StreamRow | undefined
+    if (row === undefined) return undefined
+    const most = Math.min(limit, READ_EVENTS_MAX)
+    const events: Recorded[] = []
+    if (after >= row.head || most <= 0) return { head: row.head, events }
+    for (const found of this.#batches.iterate(row.key, after + 1)) {
+      const batch = decodeBatch(stream, found as unknown as BatchRow)
+      // What was committed after the head was read belongs to the next page.
+      if (batch.from > row.head) break
+      for (let position = Math.max(batch.from, after + 1); position <= batch.to && events.length < most; position++) {
+        const event = batch.events[position - batch.from]
+        if (event !== undefined) events.push({ position, atMs: batch.atMs, event })
+      }
+      if (events.length >= most) break
+    }
+    return { head: row.head, events }
+  }
+
+  state(stream: SessionId): SessionState | undefined {
+    const row = this.#stream.get(stream) as StreamRow | undefined
+    if (row === undefined) return undefined
+    const items = this.#items.all(row.key) as unknown as readonly { kind: string; body: string }[]
+    const parse = <Item>(kind: string) => items.filter((item) => item.kind === kind).map((item) => JSON.parse(item.body) as Item)
+    return decodeState(row.state, parse<QueuedMessage>('queue'), parse<OpenCall>('call'))
+  }
+
+  readFeed(owner: UserId, after: number, limit: number): FeedPage {
+    const most = Math.max(1, Math.min(limit, FEED_BATCHES_MAX))
+    const { next, n } = this.#feedEnd.get(after, most) as { next: number | null; n: number }
+    if (next === null) return { next: after, more: false, batches: [] }
+    const rows = this.#feed.all(after, next, owner) as unknown as readonly (BatchRow & { id: string })[]
+    return { next, more: n === most, batches: rows.map((row) => decodeBatch(sessionId(row.id), row)) }
+  }
+
+  feedHead(): number {
+    return (this.#feedHead.get() as { feed: number }).feed
+  }
+
+  unfinishedRuns(limit: number): readonly UnfinishedRun[] {
+    const rows = this.#unfinished.all(limit) as unknown as readonly { id: string; owner: string; run_id: string; driver: number; fence: number }[]
+    return rows.map((row) => {
+      const { driver, fence } = row
+      return { stream: sessionId(row.id), runId: runId(row.run_id), driver, fence, owner: userId(row.owner) }
+    })
+  }
+
+  close(): void {
+    if (this.db.isOpen) this.db.close()
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * The numbered migrations. One that was released never changes; a new one goes behind.
+ *
+ * An append touches few B-trees, most of them at their right edge: `batch` by feed number, its index by (segment, first), the
+ * stream's row. The rest is written only when it changes.
+ */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
+
+  CREATE TABLE stream (
+    key INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    head INTEGER NOT NULL,
+    run_id TEXT,
+    driver INTEGER,
+    fence INTEGER NOT NULL,
+    state TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX stream_unfinished ON stream (key) WHERE run_id IS NOT NULL;
+
+  CREATE TABLE stream_item (
+    stream INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (stream, kind, ordinal)
+  ) WITHOUT ROWID, STRICT;
+
+  CREATE TABLE batch (
+    feed INTEGER PRIMARY KEY,
+    segment INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    body TEXT NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX batch_segment ON batch (segment, first);
+
+  CREATE TABLE session (
+    key INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    status TEXT NOT NULL,
+    updated_at_ms INTEGER NOT NULL,
+    title TEXT NOT NULL,
+    body TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX session_by_status ON session (owner, status, updated_at_ms DESC, id DESC);
+  CREATE INDEX session_by_owner ON session (owner, updated_at_ms DESC, id DESC);
+  CREATE TABLE session_count (
+    owner TEXT NOT NULL,
+    status TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (owner, status)
+  ) WITHOUT ROWID, STRICT;
+
+  CREATE TABLE message (
+    key INTEGER PRIMARY KEY,
+    stream INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    body TEXT NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX message_stream ON message (stream, ordinal, position);
+
+  CREATE TABLE idempotency (
+    scope TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    PRIMARY KEY (scope, key)
+  ) WITHOUT ROWID, STRICT;
+  CREATE INDEX idempotency_age ON idempotency (at_ms);
+  `,
+]

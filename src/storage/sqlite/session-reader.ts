@@ -1,0 +1,78 @@
+/** Reads of the projections: lists and transcripts, at constant cost per page. */
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
+import type { Position, SessionId, UserId } from '../../domain/ids.ts'
+import type { ListPage, SessionQuery } from '../../projection/reads.ts'
+import type { SessionSummary } from '../../projection/session-summary.ts'
+import type { TranscriptMessage } from '../../projection/transcript.ts'
+import { sessionId } from '../../domain/ids.ts'
+import { LIST_LIMIT_MAX } from '../../projection/reads.ts'
+
+/** The projections' read side, on the reader's connection. */
+export class SessionReader {
+  readonly #db: DatabaseSync
+  readonly #statements = new Map<string, StatementSync>()
+
+  constructor(db: DatabaseSync) {
+    this.#db = db
+  }
+
+  session(id: SessionId): SessionSummary | undefined {
+    const row = this.#sql('SELECT n.body FROM stream s JOIN session n ON n.key = s.key WHERE s.id = ?').get(id) as { body: string } | undefined
+    return row === undefined ? undefined : (JSON.parse(row.body) as SessionSummary)
+  }
+
+  sessions(query: SessionQuery): ListPage<SessionSummary> {
+    const where = ['owner = ?']
+    const values: SQLInputValue[] = [query.owner]
+    if (query.status !== undefined) add(where, values, 'status = ?', query.status)
+    if (query.search !== undefined) add(where, values, "title LIKE ? ESCAPE '\\'", `%${query.search.replaceAll(/[\\%_]/g, '\\$&')}%`)
+    const total = query.search === undefined ? this.#counted(query) : this.#scanned(where, values)
+    if (query.after !== undefined) add(where, values, '(updated_at_ms, id) < (?, ?)', query.after.updatedAtMs, query.after.id)
+    const sql = `SELECT body FROM session WHERE ${where.join(' AND ')} ORDER BY updated_at_ms DESC, id DESC LIMIT ? OFFSET ?`
+    const rows = this.#sql(sql).all(...values, Math.min(query.limit, LIST_LIMIT_MAX), query.offset ?? 0) as unknown as readonly { body: string }[]
+    return { items: rows.map((row) => JSON.parse(row.body) as SessionSummary), total }
+  }
+
+  messages(id: SessionId, page: { readonly limit: number; readonly offset: number }): ListPage<TranscriptMessage> {
+    const sql = `SELECT m.body FROM stream s JOIN message m ON m.stream = s.key WHERE s.id = ? AND m.ordinal >= ? ORDER BY m.ordinal LIMIT ?`
+    const rows = this.#sql(sql).all(id, page.offset, Math.min(page.limit, LIST_LIMIT_MAX)) as unknown as readonly { body: string }[]
+    return { items: rows.map(parseMessage), total: this.session(id)?.messageCount ?? 0 }
+  }
+
+  history(id: SessionId, upTo: Position, limit: number, after: Position = 0): readonly TranscriptMessage[] {
+    const sql = `SELECT m.body FROM stream s JOIN message m ON m.stream = s.key
+      WHERE s.id = ? AND m.position <= ? AND m.position > ? ORDER BY m.ordinal DESC LIMIT ?`
+    const rows = this.#sql(sql).all(id, upTo, after, limit) as unknown as readonly { body: string }[]
+    return rows.map(parseMessage).reverse()
+  }
+
+  sessionIds(owner: UserId, after: SessionId | undefined, limit: number): readonly SessionId[] {
+    const rows = this.#sql('SELECT id FROM session WHERE owner = ? AND id > ? ORDER BY id LIMIT ?').all(owner, after ?? '', limit)
+    return (rows as unknown as readonly { id: string }[]).map((row) => sessionId(row.id))
+  }
+
+  #counted(query: SessionQuery): number {
+    const sql = `SELECT coalesce(sum(n), 0) AS n FROM session_count WHERE owner = ?${query.status === undefined ? '' : ' AND status = ?'}`
+    return (this.#sql(sql).get(query.owner, ...(query.status === undefined ? [] : [query.status])) as { n: number }).n
+  }
+
+  #scanned(where: readonly string[], values: readonly SQLInputValue[]): number {
+    return (this.#sql(`SELECT count(*) AS n FROM session WHERE ${where.join(' AND ')}`).get(...values) as { n: number }).n
+  }
+
+  /** Prepared once; there are few different texts, since values are bound. */
+  #sql(text: string): StatementSync {
+    const statement = this.#statements.get(text) ?? this.#db.prepare(text)
+    this.#statements.set(text, statement)
+    return statement
+  }
+}
+
+function add(where: string[], values: SQLInputValue[], condition: string, ...bound: readonly SQLInputValue[]): void {
+  where.push(condition)
+  values.push(...bound)
+}
+
+function parseMessage(row: { readonly body: string }): TranscriptMessage {
+  return JSON.parse(row.body) as TranscriptMessage
+}

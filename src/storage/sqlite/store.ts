@@ -1,0 +1,73 @@
+/** The SQLite engine: one file in the data folder, a writer beside the loop, a reader on it. */
+import { existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Random } from '../../domain/ports.ts'
+import type { Store } from '../../log/store.ts'
+import type { SessionReads } from '../../projection/reads.ts'
+import { ConvokeError } from '../../domain/errors.ts'
+import { directChannel, workerChannel } from './channel.ts'
+import { CommitGroup } from './group.ts'
+import { lockFolder } from './lock.ts'
+import { Reader } from './reader.ts'
+import { SessionReader } from './session-reader.ts'
+
+/** How to open a data folder. */
+export interface SqliteOptions {
+  /** Made if it is missing. */
+  readonly folder: string
+  readonly random: Random
+  /** Whether the writer has a thread of its own. Default true; false for simulations. */
+  readonly worker?: boolean
+  /** How long to wait for another process that holds the folder and is dying, in ms. Default 0. */
+  readonly lockWaitMs?: number
+  readonly sleep?: (ms: number) => Promise<void>
+}
+
+/**
+ * Opens the store of a data folder.
+ *
+ * @throws {ConvokeError} `store_locked` while another process has it open; `store_newer` for a newer version's data; `store_failed`.
+ */
+export async function openSqliteStore(options: SqliteOptions): Promise<Store & SessionReads> {
+  const { folder, random } = options
+  const file = join(folder, 'convoke.db')
+  if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const lock = await lockFolder(folder, options.lockWaitMs ?? 0, options.sleep ?? (() => Promise.resolve()))
+  try {
+    const channel = options.worker === false ? directChannel(file, random.uuid()) : await workerChannel(file, random.uuid())
+    const reader = new Reader(file)
+    const sessions = new SessionReader(reader.db)
+    const group = new CommitGroup((writes) => channel.commit(writes))
+    let closing: Promise<void> | undefined
+    const close = async () => {
+      await group.idle()
+      reader.close()
+      await channel.close()
+      lock.release()
+    }
+    return {
+      logId: channel.logId,
+      driver: channel.driver,
+      async commit(writes) {
+        if (closing !== undefined) throw new ConvokeError('store_failed', 'the log is closed')
+        return writes.length === 0 ? [] : group.add(writes)
+      },
+      read: async (stream, after, limit) => reader.read(stream, after, limit),
+      head: async (stream) => reader.head(stream),
+      state: async (stream) => reader.state(stream),
+      readFeed: async (owner, after, limit) => reader.readFeed(owner, after, limit),
+      feedHead: async () => reader.feedHead(),
+      unfinishedRuns: async (limit) => reader.unfinishedRuns(limit),
+      pruneIdempotency: (beforeMs) => channel.pruneIdempotency(beforeMs),
+      session: async (id) => sessions.session(id),
+      sessions: async (query) => sessions.sessions(query),
+      messages: async (id, page) => sessions.messages(id, page),
+      history: async (id, upTo, limit, after) => sessions.history(id, upTo, limit, after),
+      sessionIds: async (owner, after, limit) => sessions.sessionIds(owner, after, limit),
+      close: () => (closing ??= close()),
+    }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}

@@ -1,0 +1,97 @@
+/** The tables that hold one row per stream and what hangs on it: state, items, summary, messages. */
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { OpenCall, QueuedMessage, SessionState } from '../../domain/session.ts'
+import type { SessionSummary } from '../../projection/session-summary.ts'
+import type { TranscriptMessage } from '../../projection/transcript.ts'
+import type { HotStream } from './hot.ts'
+import { decodeState, encodeState, type StreamRow } from './rows.ts'
+
+/** Loads and saves streams for the writer; every call stands inside its transaction. */
+export class StreamRows {
+  readonly #find: StatementSync
+  readonly #findSummary: StatementSync
+  readonly #insert: StatementSync
+  readonly #setHead: StatementSync
+  readonly #setState: StatementSync
+  readonly #items: StatementSync
+  readonly #setItem: StatementSync
+  readonly #dropItems: StatementSync
+  readonly #setSummary: StatementSync
+  readonly #count: StatementSync
+  readonly #addMessage: StatementSync
+
+  constructor(db: DatabaseSync) {
+    this.#find = db.prepare('SELECT key, id, owner, head, state FROM stream WHERE id = ?')
+    this.#findSummary = db.prepare('SELECT body FROM session WHERE key = ?')
+    this.#insert = db.prepare('INSERT INTO stream (id, owner, head, fence, state) VALUES (?, ?, 0, 0, ?)')
+    this.#setHead = db.prepare('UPDATE stream SET head = ? WHERE key = ?')
+    this.#setState = db.prepare('UPDATE stream SET head = ?, owner = ?, run_id = ?, driver = ?, fence = ?, state = ? WHERE key = ?')
+    this.#items = db.prepare('SELECT kind, body FROM stream_item WHERE stream = ? ORDER BY kind, ordinal')
+    this.#setItem = db.prepare('INSERT INTO stream_item (stream, kind, ordinal, body) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body')
+    this.#dropItems = db.prepare('DELETE FROM stream_item WHERE stream = ? AND kind = ? AND ordinal >= ?')
+    this.#setSummary = db.prepare(
+      `INSERT INTO session (key, id, owner, status, updated_at_ms, title, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT DO UPDATE SET owner = excluded.owner, status = excluded.status, updated_at_ms = excluded.updated_at_ms,
+         title = excluded.title, body = excluded.body`,
+    )
+    this.#count = db.prepare('INSERT INTO session_count (owner, status, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n')
+    this.#addMessage = db.prepare('INSERT INTO message (stream, ordinal, position, body) VALUES (?, ?, ?, ?)')
+  }
+
+  /** The stream as the tables hold it; an empty one if there is none. */
+  load(id: string): HotStream {
+    const row = this.#find.get(id) as StreamRow | undefined
+    if (row === undefined) return { key: undefined, head: 0, state: undefined, summary: undefined, stored: { state: undefined, summary: undefined } }
+    const state = decodeState(row.state, this.#loadItems(row.key, 'queue'), this.#loadItems(row.key, 'call'))
+    const body = (this.#findSummary.get(row.key) as { body: string } | undefined)?.body
+    const summary = body === undefined ? undefined : (JSON.parse(body) as SessionSummary)
+    return { key: row.key, head: row.head, state, summary, stored: { state, summary } }
+  }
+
+  /** Makes the row of a new stream. Answers its key. */
+  insert(id: string, stream: HotStream): number {
+    return Number(this.#insert.run(id, stream.state?.owner ?? '', '').lastInsertRowid)
+  }
+
+  /** Writes what differs from the tables. */
+  save(stream: HotStream): void {
+    const { key, state, summary, stored } = stream
+    if (key === undefined || state === undefined) return
+    if (state === stored.state) this.#setHead.run(stream.head, key)
+    else this.#saveState(key, stream.head, state, stored.state)
+    if (summary !== undefined && summary !== stored.summary) this.#saveSummary(key, summary, stored.summary)
+    stream.stored = { state, summary }
+  }
+
+  /** Adds a finished message; its ordinal is the number of messages before it. */
+  addMessage(stream: HotStream, message: TranscriptMessage): void {
+    if (stream.key === undefined) return
+    this.#addMessage.run(stream.key, stream.summary?.messageCount ?? 0, message.position, JSON.stringify(message))
+  }
+
+  #saveState(key: number, head: number, state: SessionState, before: SessionState | undefined): void {
+    this.#setState.run(head, state.owner, state.run?.id ?? null, state.run?.driver ?? null, state.fence, encodeState(state), key)
+    this.#saveItems(key, 'queue', state.queue, before?.queue ?? [])
+    this.#saveItems(key, 'call', state.calls, before?.calls ?? [])
+  }
+
+  #saveItems(key: number, kind: 'queue' | 'call', items: readonly (QueuedMessage | OpenCall)[], before: readonly (QueuedMessage | OpenCall)[]): void {
+    if (items === before) return
+    items.forEach((item, ordinal) => {
+      if (item !== before[ordinal]) this.#setItem.run(key, kind, ordinal, JSON.stringify(item))
+    })
+    if (items.length < before.length) this.#dropItems.run(key, kind, items.length)
+  }
+
+  #loadItems<Item extends QueuedMessage | OpenCall>(key: number, kind: 'queue' | 'call'): readonly Item[] {
+    const rows = this.#items.all(key) as unknown as readonly { kind: string; body: string }[]
+    return rows.filter((row) => row.kind === kind).map((row) => JSON.parse(row.body) as Item)
+  }
+
+  #saveSummary(key: number, summary: SessionSummary, before: SessionSummary | undefined): void {
+    this.#setSummary.run(key, summary.id, summary.owner, summary.status, summary.updatedAtMs, summary.title, JSON.stringify(summary))
+    if (before?.owner === summary.owner && before.status === summary.status) return
+    if (before !== undefined) this.#count.run(before.owner, before.status, -1)
+    this.#count.run(summary.owner, summary.status, 1)
+  }
+}

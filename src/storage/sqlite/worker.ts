@@ -1,0 +1,46 @@
+/** The writer's thread: one request after the other. */
+import { parentPort, workerData } from 'node:worker_threads'
+import type { Answer, Request } from './channel.ts'
+import { ConvokeError } from '../../domain/errors.ts'
+import { Writer } from './writer.ts'
+
+const { file, newLogId } = workerData as { file: string; newLogId: string }
+
+/** Runs `work` and posts what came of it. */
+function answer(work: () => Answer): void {
+  try {
+    parentPort?.postMessage(work())
+  } catch (error) {
+    const code = error instanceof ConvokeError ? error.code : 'store_failed'
+    parentPort?.postMessage({ type: 'failed', code, message: error instanceof Error ? error.message : String(error) } satisfies Answer)
+  }
+}
+
+let writer: Writer | undefined
+answer(() => {
+  writer = new Writer(file, newLogId)
+  return { type: 'ready', logId: writer.logId, driver: writer.driver }
+})
+
+function perform(request: Request): unknown {
+  if (writer === undefined) throw new ConvokeError('store_failed', 'the log is not open')
+  switch (request.type) {
+    case 'commit':
+      return writer.commit(request.writes)
+    case 'prune':
+      return writer.pruneIdempotency(request.beforeMs)
+    case 'close':
+      return writer.close()
+  }
+}
+
+parentPort?.on('message', (request: Request) => {
+  answer(() => ({ type: 'done', value: perform(request) }))
+  if (request.type === 'commit') {
+    try {
+      writer?.checkpoint()
+    } catch {
+      // The WAL stays longer; the next commit tries again, and a broken disk shows in the commit itself.
+    }
+  }
+})

@@ -1,0 +1,160 @@
+/**
+ * The writer: the only one that changes the database. Synchronous; runs in a worker thread, or on the loop in simulations.
+ *
+ * W1. One commit is one transaction: BEGIN IMMEDIATE, the writes in order, COMMIT with an fsync of the WAL.
+ * W2. A write is decided before anything of it is written, so a refusal leaves no trace.
+ * W3. Row = fold(log): the stream's row and the projections are written from the fold of the events in the same transaction.
+ */
+import { statSync } from 'node:fs'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import type { Idempotency, Write, WriteOutcome } from '../../log/store.ts'
+import type { HotStream } from './hot.ts'
+import { ConvokeError } from '../../domain/errors.ts'
+import { applyWrite } from '../../log/apply.ts'
+import { summarize } from '../../projection/session-summary.ts'
+import { messageOf } from '../../projection/transcript.ts'
+import { HotStreams } from './hot.ts'
+import { migrate } from './migrate.ts'
+import { StreamRows } from './stream-rows.ts'
+
+/** Size of the WAL from which it is copied back, in bytes. */
+const CHECKPOINT_BYTES = 16 * 1024 * 1024
+/** Idempotency records that one prune removes at most. */
+const PRUNE_MAX = 10_000
+/** Memory for pages, in KiB. */
+const CACHE_KIB = 16 * 1024
+
+type Appended = Extract<WriteOutcome, { kind: 'appended' }>
+
+/** Opens the database for writing, migrates it and raises the driver number. */
+export class Writer {
+  readonly logId: string
+  readonly driver: number
+  readonly #file: string
+  readonly #db: DatabaseSync
+  readonly #hot = new HotStreams()
+  readonly #dirty = new Set<HotStream>()
+  readonly #rows: StreamRows
+  readonly #insertBatch: StatementSync
+  readonly #findKey: StatementSync
+  readonly #insertKey: StatementSync
+  #feed: number
+
+  constructor(file: string, newLogId: string) {
+    this.#file = file
+    this.#db = new DatabaseSync(file, { timeout: 5000 })
+    // locking_mode stays NORMAL: readers of this process have their own connections.
+    this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${CACHE_KIB}`)
+    migrate(this.#db)
+    this.logId = this.#meta('log_id', () => newLogId)
+    this.driver = Number(this.#meta('driver', (before) => String(Number(before ?? 0) + 1)))
+    this.#feed = (this.#db.prepare('SELECT coalesce(max(feed), 0) AS feed FROM batch').get() as { feed: number }).feed
+    this.#rows = new StreamRows(this.#db)
+    this.#insertBatch = this.#db.prepare('INSERT INTO batch (feed, segment, first, last, at_ms, body) VALUES (?, ?, ?, ?, ?, ?)')
+    this.#findKey = this.#db.prepare('SELECT fingerprint, outcome FROM idempotency WHERE scope = ? AND key = ?')
+    this.#insertKey = this.#db.prepare('INSERT INTO idempotency (scope, key, fingerprint, at_ms, outcome) VALUES (?, ?, ?, ?, ?)')
+  }
+
+  /** Commits. @throws {ConvokeError} `store_unknown`; then everything in memory was dropped and is read anew. */
+  commit(writes: readonly Write[]): readonly WriteOutcome[] {
+    const feedBefore = this.#feed
+    try {
+      this.#db.exec('BEGIN IMMEDIATE')
+      const outcomes = writes.map((write) => this.#write(write))
+      for (const stream of this.#dirty) this.#rows.save(stream)
+      this.#db.exec('COMMIT')
+      this.#dirty.clear()
+      this.#hot.trim()
+      return outcomes
+    } catch (error) {
+      this.#feed = feedBefore
+      this.#dirty.clear()
+      this.#hot.clear()
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      throw new ConvokeError('store_unknown', `the log could not be written: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    }
+  }
+
+  /** Copies the WAL back when it has grown large. Call it between commits. */
+  checkpoint(mode: 'PASSIVE' | 'TRUNCATE' = 'PASSIVE'): void {
+    const size = statSync(`${this.#file}-wal`, { throwIfNoEntry: false })?.size ?? 0
+    if (mode === 'TRUNCATE' || size > CHECKPOINT_BYTES) this.#db.exec(`PRAGMA wal_checkpoint(${mode})`)
+  }
+
+  /** Forgets idempotency records older than `beforeMs`, a bounded number. Answers how many. */
+  pruneIdempotency(beforeMs: number): number {
+    const statement = this.#db.prepare(
+      'DELETE FROM idempotency WHERE (scope, key) IN (SELECT scope, key FROM idempotency WHERE at_ms < ? ORDER BY at_ms LIMIT ?)',
+    )
+    return Number(statement.run(beforeMs, PRUNE_MAX).changes)
+  }
+
+  close(): void {
+    if (!this.#db.isOpen) return
+    this.checkpoint('TRUNCATE')
+    this.#db.close()
+  }
+
+  #write(write: Write): WriteOutcome {
+    const idempotency = write.kind === 'decide' ? write.idempotency : undefined
+    const repeated = idempotency === undefined ? undefined : this.#repeat(idempotency)
+    if (repeated !== undefined) return repeated
+    const stream = this.#load(write.stream)
+    const applied = applyWrite(stream.state, stream.head, write)
+    if (applied.kind !== 'apply') return applied
+    const from = stream.head + 1
+    const to = stream.head + applied.events.length
+    const owner = applied.state?.owner
+    if (owner === undefined) throw new Error('a write was applied to a stream without an owner')
+    const feed = to < from ? 0 : ++this.#feed
+    const { events, reply } = applied
+    const outcome: Appended = { kind: 'appended', stream: write.stream, from, to, feed, events, atMs: write.atMs, owner, reply, replayed: false }
+    if (to >= from) this.#append(stream, write, outcome, applied.state)
+    if (idempotency !== undefined) this.#remember(idempotency, outcome)
+    return outcome
+  }
+
+  #load(id: string): HotStream {
+    const hot = this.#hot.get(id)
+    if (hot !== undefined) return hot
+    const stream = this.#rows.load(id)
+    this.#hot.set(id, stream)
+    return stream
+  }
+
+  #append(stream: HotStream, write: Write, outcome: Appended, state: HotStream['state']): void {
+    stream.state = state
+    stream.head = outcome.to
+    stream.key ??= this.#rows.insert(write.stream, stream)
+    this.#insertBatch.run(outcome.feed, stream.key, outcome.from, outcome.to, write.atMs, JSON.stringify(outcome.events))
+    outcome.events.forEach((event, index) => {
+      const recorded = { position: outcome.from + index, atMs: write.atMs, event }
+      const message = messageOf(recorded)
+      if (message !== undefined) this.#rows.addMessage(stream, message)
+      stream.summary = summarize(write.stream, stream.summary, recorded)
+    })
+    this.#dirty.add(stream)
+  }
+
+  #repeat(idempotency: Idempotency): WriteOutcome | undefined {
+    const row = this.#findKey.get(idempotency.scope, idempotency.key) as { fingerprint: string; outcome: string } | undefined
+    if (row === undefined) return undefined
+    if (row.fingerprint !== idempotency.fingerprint) {
+      return { kind: 'refused', code: 'idempotency_key_reused', message: 'this idempotency key was used with another body' }
+    }
+    return { ...(JSON.parse(row.outcome) as Appended), events: [], replayed: true }
+  }
+
+  #remember(idempotency: Idempotency, outcome: Appended): void {
+    const { scope, key, fingerprint } = idempotency
+    this.#insertKey.run(scope, key, fingerprint, outcome.atMs, JSON.stringify({ ...outcome, events: [] }))
+  }
+
+  #meta(name: string, next: (before: string | undefined) => string): string {
+    const before = (this.#db.prepare('SELECT value FROM meta WHERE name = ?').get(name) as { value: string } | undefined)?.value
+    if (name === 'log_id' && before !== undefined) return before
+    const value = next(before)
+    this.#db.prepare('INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value').run(name, value)
+    return value
+  }
+}
