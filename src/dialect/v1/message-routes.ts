@@ -1,0 +1,136 @@
+/** Messages: say something, read what was said. */
+import { z } from 'zod'
+import type { SendMessage } from '../../domain/command.ts'
+import type { AutoApprove, RunOptions } from '../../domain/event.ts'
+import type { ContextItem } from '../../domain/message.ts'
+import type { Route } from '../../http/route.ts'
+import type { V1Context } from './context.ts'
+import { ConvokeError } from '../../domain/errors.ts'
+import { messageId, parseRunId, runId } from '../../domain/ids.ts'
+import { LIST_LIMIT_MAX } from '../../projection/reads.ts'
+import * as wire from '../../wire/v1/schemas.ts'
+import { replayHeaders } from './answers.ts'
+import { readableSession, sessionIdOf } from './context.ts'
+import { decodeUserMessage, encodeMessage } from './message-codec.ts'
+import { intQuery, parseQuery } from './query.ts'
+
+const PARAMS = z.object({ id: z.string().describe('UUID of the session') })
+const LIST_QUERY = z.object({ limit: intQuery(1, LIST_LIMIT_MAX).optional(), offset: intQuery(0, Number.MAX_SAFE_INTEGER).optional() })
+/** Default rows of a page of messages. */
+const LIST_LIMIT = 100
+/** Turns that a message may allow. */
+const MAX_TURNS = 256
+
+/** The routes about messages. */
+export function messageRoutes(context: V1Context): readonly Route[] {
+  return [sendMessage(context), listMessages(context)]
+}
+
+function sendMessage(context: V1Context): Route {
+  return {
+    method: 'post',
+    path: '/v1/sessions/{id}/messages',
+    id: 'sendMessage',
+    summary: 'Says something to the agent: starts a run, or joins the active one',
+    tag: 'messages',
+    params: PARAMS,
+    body: wire.SendMessage,
+    answers: { 200: { description: 'Accepted and durable; the work goes on', schema: wire.Sent } },
+    errors: [
+      'invalid_id', 'not_found', 'invalid_message_role', 'invalid_context', 'invalid_overrides', 'invalid_model', 'sandbox_unavailable', 'session_deleted',
+      'session_already_running', 'session_not_running', 'run_mismatch', 'queue_full', 'idempotency_key_reused', 'unauthorized',
+    ],
+    async handle(call) {
+      const id = sessionIdOf(call.param('id'))
+      const body = await call.json(wire.SendMessage)
+      await readableSession(context, id, call.principal)
+      const command = messageCommand(context, body)
+      const result = await context.commands.execute(id, command, call.principal, call.idempotency(body))
+      const { runId: run, messageId: message, accepted } = result.reply
+      return { status: 200, json: { run_id: run, message_id: message, accepted, position: result.to }, headers: replayHeaders(result) }
+    },
+  }
+}
+
+/** The command of a message, validated as the contract says. @throws {ConvokeError} the codes of bad messages */
+export function messageCommand(context: V1Context, body: wire.SendMessage): SendMessage {
+  if (body.message.role !== 'user') throw new ConvokeError('invalid_message_role', 'a message must have the role user')
+  const options = runOptions(context, body)
+  if (body.sandbox === true) throw new ConvokeError('sandbox_unavailable', 'no sandbox is configured')
+  const delivery = body.type === 'steering' ? 'steer' : body.type === 'follow_up' ? 'follow_up' : undefined
+  const named = body.run_id == null ? undefined : parseRunId(body.run_id)
+  return {
+    type: 'SendMessage',
+    messageId: messageId(context.random.uuid()),
+    newRunId: runId(context.random.uuid()),
+    driver: context.store.driver,
+    message: decodeUserMessage(body.message),
+    options,
+    whenBusy: body.when_busy ?? 'reject',
+    ...(delivery === undefined ? {} : { delivery }),
+    ...(named === undefined ? {} : { runId: named }),
+  }
+}
+
+function runOptions(context: V1Context, body: wire.SendMessage): RunOptions {
+  const items = contextItems(body.context ?? [])
+  const overrides = body.overrides ?? {}
+  const { system_prompt: systemPrompt, max_turns: maxTurns } = overrides
+  if (maxTurns != null && (maxTurns < 1 || maxTurns > MAX_TURNS)) throw invalidOverrides('max_turns', `must be 1 to ${MAX_TURNS}`)
+  if (systemPrompt != null && systemPrompt.length > wire.SYSTEM_PROMPT_CHARS_MAX) throw invalidOverrides('system_prompt', `may have at most ${wire.SYSTEM_PROMPT_CHARS_MAX} characters`)
+  const autoApprove = overrides.auto_approve == null ? undefined : parseAutoApprove(overrides.auto_approve)
+  const name = overrides.model ?? body.model
+  return {
+    ...(name == null ? {} : { model: context.models.resolve(name) }),
+    ...(autoApprove === undefined ? {} : { autoApprove }),
+    ...(systemPrompt == null ? {} : { systemPrompt }),
+    ...(maxTurns == null ? {} : { maxTurns }),
+    ...(items.length === 0 ? {} : { context: items }),
+  }
+}
+
+function parseAutoApprove(value: string | readonly string[]): AutoApprove {
+  if (typeof value !== 'string') return value
+  if (value === 'all' || value === 'none') return value
+  throw invalidOverrides('auto_approve', 'must be all, none or a list of tools')
+}
+
+function invalidOverrides(field: string, detail: string): ConvokeError {
+  return new ConvokeError('invalid_overrides', `overrides.${field} ${detail}`, { errors: [{ pointer: `/overrides/${field}`, detail }] })
+}
+
+/** Caller context within its bounds, counted as it was sent; blank items are dropped. */
+function contextItems(items: readonly z.infer<typeof wire.ContextItem>[]): readonly ContextItem[] {
+  const refuse = (detail: string) => new ConvokeError('invalid_context', `context ${detail}`)
+  if (items.length > wire.CONTEXT.items) throw refuse(`may have at most ${wire.CONTEXT.items} items`)
+  if (items.some((item) => item.name.length > wire.CONTEXT.nameChars)) throw refuse(`names may have at most ${wire.CONTEXT.nameChars} characters`)
+  if (items.some((item) => item.content.length > wire.CONTEXT.contentChars)) throw refuse(`contents may have at most ${wire.CONTEXT.contentChars} characters`)
+  const all = items.reduce((sum, item) => sum + item.content.length, 0)
+  if (all > wire.CONTEXT.allChars) throw refuse(`contents may have at most ${wire.CONTEXT.allChars} characters together`)
+  return items.filter((item) => item.content.trim() !== '').map(({ name, content, priority }) => ({ name, content, priority: priorityOf(priority) }))
+}
+
+function priorityOf(priority: string | null | undefined): ContextItem['priority'] {
+  if (priority === 'critical' || priority === 'high') return 'high'
+  return priority === 'normal' ? 'normal' : 'low'
+}
+
+function listMessages(context: V1Context): Route {
+  return {
+    method: 'get',
+    path: '/v1/sessions/{id}/messages',
+    id: 'listMessages',
+    summary: 'The transcript, oldest first',
+    tag: 'messages',
+    params: PARAMS,
+    query: LIST_QUERY,
+    answers: { 200: { description: 'A page of messages', schema: wire.MessageList } },
+    errors: ['invalid_id', 'invalid_request', 'not_found', 'unauthorized'],
+    async handle(call) {
+      const summary = await readableSession(context, call.param('id'), call.principal)
+      const query = parseQuery(call.url, LIST_QUERY)
+      const page = await context.reads.messages(summary.id, { limit: query.limit ?? LIST_LIMIT, offset: query.offset ?? 0 })
+      return { status: 200, json: { messages: page.items.map(({ message }) => encodeMessage(message)), total: page.total } }
+    },
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * The HTTP application: middleware in the house's order, then routes.
+ *
+ * Outermost first: request id, CORS, host and origin, authentication, time limit, the user's own middleware, routes, errors.
+ * Authentication comes before a body is read; every answer carries the request id, errors too.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Hono, type Context, type MiddlewareHandler } from 'hono'
+import type { Access } from '../access/keys.ts'
+import type { Clock, Random, Telemetry } from '../domain/ports.ts'
+import type { Principal } from '../domain/principal.ts'
+import type { GuardOptions } from './guard.ts'
+import type { Answer, Route } from './route.ts'
+import { ConvokeError } from '../domain/errors.ts'
+import { makeCall } from './call.ts'
+import { corsHeaders, type CorsOptions } from './cors.ts'
+import { problemOf } from './errors.ts'
+import { guard } from './guard.ts'
+
+/** What Node's server hands to the application. */
+export interface NodeBindings {
+  readonly incoming: IncomingMessage
+  readonly outgoing: ServerResponse
+}
+interface Variables {
+  requestId: string
+  principal: Principal
+  extraHeaders: Record<string, string>
+}
+type Env = { Bindings: NodeBindings; Variables: Variables }
+
+/** A finished request, for logs and the `Server` class's event. */
+export interface RequestReport {
+  readonly method: string
+  readonly path: string
+  readonly status: number
+  /** From the first byte to the end of the answer, in ms; for a stream to the stream's end. */
+  readonly duration: number
+  readonly requestId: string
+}
+
+/** What the application is made of. */
+export interface HttpOptions {
+  readonly routes: readonly Route[]
+  readonly access: Access
+  readonly guard: GuardOptions
+  readonly cors: CorsOptions | undefined
+  readonly clock: Clock
+  readonly random: Random
+  readonly telemetry: Telemetry
+  /** Bytes of a request body. */
+  readonly bodyBytesMax: number
+  /** Longest time of a request that neither streams nor waits, in ms. */
+  readonly requestMs: number
+  /** The user's own middleware, outermost first; read anew for each request. */
+  readonly middleware: () => readonly MiddlewareHandler[]
+  readonly onRequest: (report: RequestReport) => void
+  readonly onError: (error: unknown, requestId: string) => void
+}
+
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/
+
+/** Builds the application. */
+export function createHttpApp(options: HttpOptions): Hono<Env> {
+  const app = new Hono<Env>()
+  app.use('*', identify(options))
+  if (options.cors !== undefined) app.use('*', cors(options.cors))
+  app.use('*', async (c, next) => {
+    guard((name) => c.req.header(name), options.guard)
+    await next()
+  })
+  app.use('*', (c, next) => runOwn(options.middleware(), c, next))
+  for (const route of options.routes) app.on(route.method.toUpperCase(), honoPath(route.path), (c) => answer(c, route, options))
+  app.notFound((c) => fail(c, notFound(options.routes, c.req.method, c.req.path), options))
+  app.onError((error, c) => fail(c as Context<Env>, error, options))
+  return app
+}
+
+function identify(options: HttpOptions): MiddlewareHandler<Env> {
+  return async (c, next) => {
+    const given = c.req.header('x-request-id')
+    const requestId = given !== undefined && REQUEST_ID.test(given) ? given : `req_${options.random.uuid().replaceAll('-', '')}`
+    c.set('requestId', requestId)
+    c.set('extraHeaders', { 'x-request-id': requestId })
+    const startedMs = options.clock.monotonicMs()
+    const { method } = c.req
+    const path = new URL(c.req.url).pathname
+    c.env.outgoing.once('close', () => {
+      options.onRequest({ method, path, status: c.env.outgoing.statusCode, duration: options.clock.monotonicMs() - startedMs, requestId })
+    })
+    await next()
+    for (const [name, value] of Object.entries(c.get('extraHeaders'))) c.res.headers.set(name, value)
+  }
+}
+
+function cors(options: CorsOptions): MiddlewareHandler<Env> {
+  return async (c, next) => {
+    const { headers, preflight } = corsHeaders(options, c.req.method, (name) => c.req.header(name))
+    Object.assign(c.get('extraHeaders'), headers)
+    if (preflight) return new Response(null, { status: 204 })
+    return next()
+  }
+}
+
+/** Runs middlewares that may have been added after the first request, as an onion. */
+function runOwn(own: readonly MiddlewareHandler[], c: Context<Env>, next: () => Promise<void>): Promise<Response | void> {
+  const run = async (index: number): Promise<Response | void> => {
+    const middleware = own[index]
+    if (middleware === undefined) return next()
+    const response = await middleware(c, async () => {
+      const inner = await run(index + 1)
+      if (inner !== undefined) c.res = inner
+    })
+    return response ?? undefined
+  }
+  return run(0)
+}
+
+async function answer(c: Context<Env>, route: Route, options: HttpOptions): Promise<Response> {
+  const principal = route.public === true ? undefined : await options.access.authenticate((name) => c.req.header(name))
+  const call = makeCall({
+    principal,
+    requestId: c.get('requestId'),
+    url: new URL(c.req.url),
+    param: (name) => c.req.param(name) ?? '',
+    header: (name) => c.req.header(name),
+    incoming: c.env.incoming,
+    outgoing: c.env.outgoing,
+    extraHeaders: c.get('extraHeaders'),
+    bodyBytesMax: options.bodyBytesMax,
+    method: route.method,
+  })
+  const result = await (route.unbounded === true ? route.handle(call) : withinTime(route.handle(call), options))
+  return result === 'streaming' ? new Response(null, { headers: { 'x-hono-already-sent': 'true' } }) : toResponse(result)
+}
+
+function toResponse({ status, json, text, headers }: Answer): Response {
+  if (json !== undefined) {
+    return new Response(JSON.stringify(json), { status, headers: { 'content-type': 'application/json', 'cache-control': 'private, no-cache', ...headers } })
+  }
+  return new Response(text ?? null, { status, ...(headers === undefined ? {} : { headers }) })
+}
+
+async function withinTime<T>(work: Promise<T>, options: HttpOptions): Promise<T> {
+  let takeBack: () => void = () => undefined
+  const late = new Promise<never>((_, reject) => {
+    takeBack = options.clock.after(options.requestMs, () => reject(new ConvokeError('request_timeout', `the request took longer than ${options.requestMs} ms`)))
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    takeBack()
+  }
+}
+
+function fail(c: Context<Env>, error: unknown, options: HttpOptions): Response {
+  const requestId = c.get('requestId') ?? 'req_unknown'
+  const { status, body, headers } = problemOf(error, { requestId, path: new URL(c.req.url).pathname })
+  if (status >= 500) options.onError(error, requestId)
+  if (error instanceof ConvokeError && error.code === 'method_not_allowed') headers['allow'] = allowed(options.routes, c.req.path).join(', ')
+  // What is left of a body that was refused must not be read as the next request.
+  if (status === 413) headers['connection'] = 'close'
+  return new Response(body, { status, headers: { ...headers, ...c.get('extraHeaders') } })
+}
+
+function notFound(routes: readonly Route[], method: string, path: string): ConvokeError {
+  if (allowed(routes, path).length > 0) return new ConvokeError('method_not_allowed', `${method} is not allowed here`)
+  return new ConvokeError('route_not_found', 'there is nothing at this path')
+}
+
+/** Methods that exist at `path`. */
+function allowed(routes: readonly Route[], path: string): readonly string[] {
+  const found = routes.filter((route) => new RegExp(`^${route.path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')}$`).test(path))
+  const methods = new Set(found.map((route) => route.method.toUpperCase()))
+  if (methods.has('GET')) methods.add('HEAD')
+  return [...methods]
+}
+
+function honoPath(path: string): string {
+  return path.replaceAll(/\{(\w+)\}/g, ':$1')
+}

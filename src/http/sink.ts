@@ -1,0 +1,49 @@
+/** A Node response as a sink: what is written in one turn of the loop goes out as one piece. */
+import type { ServerResponse } from 'node:http'
+import type { ByteSink } from '../stream/sink.ts'
+
+/** The sink over `response`, whose head was sent. */
+export function responseSink(response: ServerResponse): ByteSink {
+  let corked = false
+  let closed = false
+  const uncork = () => {
+    corked = false
+    response.uncork()
+  }
+  return {
+    write(bytes) {
+      if (closed || response.writableEnded) return false
+      if (!corked) {
+        corked = true
+        response.cork()
+        setImmediate(uncork)
+      }
+      return response.write(bytes)
+    },
+    buffered: () => response.writableLength,
+    end: () => void response.end(),
+    destroy: () => void response.destroy(),
+    onDrain: (listener) => void response.on('drain', listener),
+    onClose(listener) {
+      if (response.closed || response.destroyed) return listener()
+      response.once('close', () => {
+        closed = true
+        listener()
+      })
+    },
+  }
+}
+
+/** The head of an event stream (HTML, section "server-sent events"). */
+export const SSE_HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+} as const
+
+/** What opens every event stream: how long to wait before reconnecting, in ms. */
+export const SSE_RETRY = 'retry: 2000\n\n'
+/** What is written into silence. */
+export const SSE_KEEP_ALIVE = new TextEncoder().encode(': keepalive\n\n')
+/** What tells readers that the server stops: come back in a moment. */
+export const SSE_GOODBYE = new TextEncoder().encode(': the server stops\nretry: 1000\n\n')

@@ -1,0 +1,184 @@
+/**
+ * A tail: one reader of one stream. First what the log holds after its cursor, then what comes (P3).
+ *
+ * T1. A live batch is taken only if its first position is the reader's next one; otherwise the log is read.
+ * T2. A reader whose sink holds more than `READER_BUFFER_BYTES_MAX` gets nothing until it drains, and then reads the log (P9).
+ * T3. At each keep-alive the head is compared, so that a lost hint heals itself.
+ * T4. A page of replay is read only after the one before was taken, and the loop runs between pages: replays are fair.
+ */
+import type { Recorded } from '../domain/event.ts'
+import type { Position, SessionId } from '../domain/ids.ts'
+import type { Clock } from '../domain/ports.ts'
+import type { LogBatch, Store } from '../log/store.ts'
+import type { Codec } from './codec.ts'
+import type { Hub, LiveBatch } from './hub.ts'
+import type { ByteSink } from './sink.ts'
+import { READ_EVENTS_MAX } from '../log/store.ts'
+import { encodeOnce } from './codec.ts'
+import { isTerminal } from '../domain/event.ts'
+
+/** Bytes that may wait in a reader's sink before it is sent back to the log. */
+export const READER_BUFFER_BYTES_MAX = 256 * 1024
+/** Silence after which a reader gets a keep-alive, in ms. Proxies commonly cut idle streams at 60 s. */
+export const KEEP_ALIVE_MS = 15_000
+
+/** What a tail reads and where it writes. */
+export interface TailOptions {
+  readonly store: Store
+  readonly hub: Hub
+  readonly clock: Clock
+  readonly stream: SessionId
+  readonly after: Position
+  readonly codec: Codec
+  readonly sink: ByteSink
+  /** What is written into silence. */
+  readonly keepAlive: Uint8Array
+  /** End the stream behind the first end of a run. */
+  readonly untilRunEnd?: boolean
+  /** Called once when the tail is over, whoever ended it. */
+  readonly onClose?: () => void
+  /** Called when the log cannot be read: the sink is destroyed, and the reader will come back. */
+  readonly onError: (error: unknown) => void
+}
+
+/** One reader. It lives until its sink closes, or until the run's end where that was asked for. */
+export class Tail {
+  readonly #options: TailOptions
+  #position: Position
+  #closed = false
+  #reading = false
+  #stalled = false
+  /** Something may be in the log that was not read yet. */
+  #behind = true
+  #wroteSince = false
+  #unsubscribe: () => void = () => undefined
+  #cancelKeepAlive: () => void = () => undefined
+
+  constructor(options: TailOptions) {
+    this.#options = options
+    this.#position = options.after
+  }
+
+  /** Position of the last event that was taken into account. */
+  get position(): Position {
+    return this.#position
+  }
+
+  /** Begins. The hub comes first, so that no gap opens between the log and what is live. */
+  start(): void {
+    const { hub, stream, sink } = this.#options
+    sink.onClose(() => this.close())
+    if (this.#closed) return
+    sink.onDrain(() => this.#drained())
+    this.#unsubscribe = hub.subscribe(stream, (batch) => this.#take(batch))
+    this.#keepAlive()
+    this.#catchUp()
+  }
+
+  /** Ends the reader. Its sink is left to whoever owns it. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#unsubscribe()
+    this.#cancelKeepAlive()
+    this.#options.onClose?.()
+  }
+
+  #take(batch: LiveBatch): void {
+    if (this.#closed || batch.to <= this.#position) return
+    if (this.#behind || this.#reading || this.#stalled || batch.from !== this.#position + 1) {
+      this.#behind = true
+      return this.#catchUp()
+    }
+    if (this.#options.untilRunEnd === true && batch.events.some(isTerminal)) return this.#write(cutAfterEnd(batch))
+    this.#position = batch.to
+    this.#put(encodeOnce(batch, this.#options.codec))
+  }
+
+  /** Writes a batch, and ends the stream behind the end of a run where that was asked for. */
+  #write(batch: LogBatch): void {
+    this.#position = batch.to
+    this.#put(this.#options.codec.encode(batch))
+    const last = batch.events.at(-1)
+    if (this.#options.untilRunEnd === true && last !== undefined && isTerminal(last)) {
+      this.#options.sink.end()
+      this.close()
+    }
+  }
+
+  #put(bytes: Uint8Array): void {
+    if (bytes.length === 0) return
+    this.#wroteSince = true
+    const { sink } = this.#options
+    const more = sink.write(bytes)
+    if (!more && sink.buffered() > READER_BUFFER_BYTES_MAX) this.#stalled = true
+  }
+
+  #drained(): void {
+    if (!this.#stalled || this.#closed) return
+    this.#stalled = false
+    this.#behind = true
+    this.#catchUp()
+  }
+
+  #catchUp(): void {
+    if (this.#reading || this.#stalled || this.#closed) return
+    this.#reading = true
+    this.#read().then(
+      () => {
+        this.#reading = false
+        if (this.#behind) this.#catchUp()
+      },
+      (error: unknown) => {
+        this.#options.onError(error)
+        this.#options.sink.destroy()
+        this.close()
+      },
+    )
+  }
+
+  async #read(): Promise<void> {
+    while (this.#behind && !this.#stalled && !this.#closed) {
+      this.#behind = false
+      const page = await this.#options.store.read(this.#options.stream, this.#position, READ_EVENTS_MAX)
+      if (page === undefined || this.#closed) return
+      for (const batch of batchesOf(this.#options.stream, page.events)) {
+        if (this.#closed || this.#stalled) break
+        this.#write(this.#options.untilRunEnd === true ? cutAfterEnd(batch) : batch)
+      }
+      if (page.head > this.#position) this.#behind = true
+      if (this.#behind) await new Promise<void>((resolve) => setImmediate(resolve))
+    }
+  }
+
+  #keepAlive(): void {
+    this.#cancelKeepAlive = this.#options.clock.after(KEEP_ALIVE_MS, () => {
+      if (this.#closed) return
+      if (!this.#wroteSince && !this.#stalled) this.#options.sink.write(this.#options.keepAlive)
+      this.#wroteSince = false
+      this.#behind = true
+      this.#catchUp()
+      this.#keepAlive()
+    })
+  }
+}
+
+/** Pages as batches, so that replay and live go through the same codec. Times may differ inside a page: a batch has one. */
+function* batchesOf(stream: SessionId, events: readonly Recorded[]): Generator<LogBatch> {
+  let from = 0
+  while (from < events.length) {
+    const first = events[from] as Recorded
+    let to = from
+    while (to + 1 < events.length && events[to + 1]?.atMs === first.atMs) to++
+    const part = events.slice(from, to + 1)
+    yield { stream, from: first.position, to: first.position + part.length - 1, feed: 0, atMs: first.atMs, events: part.map(({ event }) => event) }
+    from = to + 1
+  }
+}
+
+/** The batch up to and with the first end of a run in it. */
+function cutAfterEnd(batch: LogBatch): LogBatch {
+  const end = batch.events.findIndex(isTerminal)
+  if (end === -1 || end === batch.events.length - 1) return batch
+  return { ...batch, to: batch.from + end, events: batch.events.slice(0, end + 1) }
+}
