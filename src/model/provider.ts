@@ -1,0 +1,36 @@
+/** Provider packages, each imported when one of its models is first called. */
+import type { LanguageModelV4 } from '@ai-sdk/provider'
+import type { ProviderKind } from './catalog.ts'
+
+/** A provider as it is configured. */
+export interface ProviderConfig {
+  readonly kind: ProviderKind
+  readonly baseURL?: string | undefined
+  readonly apiKey?: string | undefined
+}
+
+/** A maker of the provider's models. */
+export type ModelMaker = (id: string) => LanguageModelV4
+
+/** Imports the package of a provider. */
+export async function loadProvider(name: string, config: ProviderConfig): Promise<ModelMaker> {
+  const settings = { ...(config.baseURL === undefined ? {} : { baseURL: config.baseURL }), ...(config.apiKey === undefined ? {} : { apiKey: config.apiKey }) }
+  switch (config.kind) {
+    case 'anthropic': {
+      const provider = (await import('@ai-sdk/anthropic')).createAnthropic(settings)
+      return (id) => provider.languageModel(id)
+    }
+    case 'openai': {
+      const provider = (await import('@ai-sdk/openai')).createOpenAI(settings)
+      return (id) => provider.languageModel(id)
+    }
+    case 'google': {
+      const provider = (await import('@ai-sdk/google')).createGoogleGenerativeAI(settings)
+      return (id) => provider.languageModel(id)
+    }
+    case 'openai-compatible': {
+      const provider = (await import('@ai-sdk/openai-compatible')).createOpenAICompatible({ name, baseURL: config.baseURL ?? '', includeUsage: true, ...settings })
+      return (id) => provider.languageModel(id)
+    }
+  }
+}

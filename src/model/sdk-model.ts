@@ -1,0 +1,108 @@
+/** A model of a provider package, at its lowest level: one `doStream`, translated part by part. */
+import type { JSONSchema7, LanguageModelV4, LanguageModelV4CallOptions, LanguageModelV4StreamPart, LanguageModelV4Usage } from '@ai-sdk/provider'
+import type { Json } from '../domain/message.ts'
+import type { FinishReason, Model, ModelInfo, ModelPart, ModelRequest } from '../domain/model.ts'
+import type { Usage } from '../domain/usage.ts'
+import { toPrompt } from './convert.ts'
+import { classify } from './errors.ts'
+
+/** Wraps a provider's model. `nowMs` serves to read dates in its answers. */
+export function sdkModel(id: string, sdk: LanguageModelV4, info: ModelInfo | undefined, nowMs: () => number): Model {
+  return {
+    id,
+    async *stream(request) {
+      const calls = new Map<string, number>()
+      try {
+        const { stream } = await sdk.doStream(callOptions(request))
+        for await (const part of stream as unknown as AsyncIterable<LanguageModelV4StreamPart>) {
+          if (part.type === 'error') throw part.error
+          const ours = translate(part, info, calls)
+          if (ours !== undefined) yield ours
+        }
+      } catch (error) {
+        if (request.signal.aborted) throw request.signal.reason
+        throw classify(error, nowMs())
+      }
+    },
+  }
+}
+
+function callOptions(request: ModelRequest): LanguageModelV4CallOptions {
+  const tools = request.tools.map(({ name, description, inputSchema }) => ({ type: 'function' as const, name, description, inputSchema: inputSchema as JSONSchema7 }))
+  return {
+    prompt: toPrompt(request),
+    abortSignal: request.signal,
+    ...(tools.length === 0 ? {} : { tools, toolChoice: { type: 'auto' as const } }),
+    ...(request.maxOutputTokens === undefined ? {} : { maxOutputTokens: request.maxOutputTokens }),
+  }
+}
+
+function translate(part: LanguageModelV4StreamPart, info: ModelInfo | undefined, calls: Map<string, number>): ModelPart | undefined {
+  switch (part.type) {
+    case 'text-delta':
+      return { type: 'text_delta', delta: part.delta }
+    case 'text-end':
+      return { type: 'text_end' }
+    case 'reasoning-delta':
+      return { type: 'thinking_delta', delta: part.delta }
+    case 'reasoning-end':
+      return { type: 'thinking_end', ...(part.providerMetadata === undefined ? {} : { metadata: part.providerMetadata as Json }) }
+    case 'tool-call':
+      if (part.providerExecuted === true) return undefined
+      return { type: 'tool_call', id: uniqueId(part.toolCallId, calls), name: part.toolName, ...argumentsOf(part.input), ...(part.providerMetadata === undefined ? {} : { metadata: part.providerMetadata as Json }) }
+    case 'finish':
+      return { type: 'finish', reason: finishReason(part.finishReason.unified), usage: usageOf(part.usage, info) }
+    default:
+      return undefined
+  }
+}
+
+/** A provider that gives two calls one id would have them answered as one. */
+function uniqueId(id: string, calls: Map<string, number>): string {
+  const seen = calls.get(id) ?? 0
+  calls.set(id, seen + 1)
+  return seen === 0 ? id : `${id}-${seen + 1}`
+}
+
+function argumentsOf(input: string): { arguments: Json; invalid?: string } {
+  if (input.trim() === '') return { arguments: {} }
+  try {
+    return { arguments: JSON.parse(input) as Json }
+  } catch (error) {
+    return { arguments: input, invalid: error instanceof Error ? error.message : 'not JSON' }
+  }
+}
+
+function finishReason(unified: string): FinishReason {
+  switch (unified) {
+    case 'length':
+      return 'max_output_tokens'
+    case 'tool-calls':
+      return 'tool_calls'
+    case 'content-filter':
+      return 'refused'
+    case 'error':
+    case 'interrupted':
+      return 'error'
+    default:
+      return 'stop'
+  }
+}
+
+function usageOf(usage: LanguageModelV4Usage, info: ModelInfo | undefined): Usage {
+  const inputTokens = usage.inputTokens.total ?? 0
+  const outputTokens = usage.outputTokens.total ?? 0
+  const { cacheRead, cacheWrite } = usage.inputTokens
+  const { reasoning } = usage.outputTokens
+  const prices = info?.cost
+  const cost = prices === undefined ? {} : { cost: (inputTokens * prices.input + outputTokens * prices.output) / 1_000_000 }
+  return {
+    inputTokens,
+    outputTokens,
+    totalTokens: inputTokens + outputTokens,
+    ...(cacheRead === undefined ? {} : { cachedInputTokens: cacheRead }),
+    ...(cacheWrite === undefined ? {} : { cacheWriteTokens: cacheWrite }),
+    ...(reasoning === undefined ? {} : { reasoningTokens: reasoning }),
+    ...cost,
+  }
+}
