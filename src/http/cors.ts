@@ -4,10 +4,10 @@
 export interface CorsOptions {
   /** Exact origins, or `*`. */
   readonly origins: readonly string[]
-  readonly methods?: readonly string[]
-  readonly allowedHeaders?: readonly string[]
+  readonly methods?: readonly string[] | undefined
+  readonly allowedHeaders?: readonly string[] | undefined
   /** Not together with `*`: that is refused when the configuration is read. */
-  readonly credentials?: boolean
+  readonly credentials?: boolean | undefined
 }
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']

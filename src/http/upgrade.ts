@@ -1,0 +1,75 @@
+/** WebSocket upgrades: the same door as requests, before a socket exists. */
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { WebSocket } from 'ws'
+import type { Access } from '../access/keys.ts'
+import type { Clock, Random } from '../domain/ports.ts'
+import type { Principal } from '../domain/principal.ts'
+import type { GuardOptions } from './guard.ts'
+import { ConvokeError } from '../domain/errors.ts'
+import { guardSocket } from './guard.ts'
+import { rawAnswer } from './listener.ts'
+
+/** How often a socket is asked whether it is still there, in ms; two unanswered questions end it. */
+export const PING_MS = 25_000
+
+/** What to do with a socket once it is open. */
+export type SocketHandler = (socket: WebSocket) => void
+
+/** What the upgrader needs. */
+export interface UpgradeOptions {
+  readonly access: Access
+  readonly guard: GuardOptions
+  readonly clock: Clock
+  readonly random: Random
+  /** Bytes of one message from the client. */
+  readonly bodyBytesMax: number
+  /** The handler of a path for a principal. @throws {ConvokeError} what is to be answered instead */
+  readonly open: (request: IncomingMessage, url: URL, principal: Principal) => Promise<SocketHandler>
+}
+
+/** Makes the listener for Node's `upgrade` event. */
+export function createUpgrader(options: UpgradeOptions): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
+  return (request, socket, head) => {
+    // A peer that vanishes while it is being asked about is nobody's failure.
+    socket.on('error', () => socket.destroy())
+    const url = new URL(request.url ?? '/', 'http://server')
+    upgrade(options, request, socket, head, url).catch((error: unknown) => {
+      socket.end(rawAnswer(error, `req_${options.random.uuid().replaceAll('-', '')}`, url.pathname))
+    })
+  }
+}
+
+async function upgrade(options: UpgradeOptions, request: IncomingMessage, socket: Duplex, head: Buffer, url: URL): Promise<void> {
+  const header = (name: string) => {
+    const value = request.headers[name]
+    return Array.isArray(value) ? value[0] : value
+  }
+  guardSocket(header, options.guard)
+  if (request.headers.upgrade?.toLowerCase() !== 'websocket') throw new ConvokeError('invalid_request', 'only websocket upgrades are known')
+  const principal = await options.access.authenticate(header)
+  const handler = await options.open(request, url, principal)
+  const { WebSocketServer } = await import('ws')
+  const server = new WebSocketServer({ noServer: true, maxPayload: options.bodyBytesMax, perMessageDeflate: false })
+  server.on('wsClientError', (_error, broken) => broken.end(rawAnswer(new ConvokeError('invalid_request', 'this is not a valid websocket handshake'))))
+  server.handleUpgrade(request, socket, head, (open) => {
+    keepAsking(open, options.clock)
+    handler(open)
+  })
+}
+
+function keepAsking(socket: WebSocket, clock: Clock): void {
+  let unanswered = 0
+  let takeBack: () => void = () => undefined
+  const ask = () => {
+    takeBack = clock.after(PING_MS, () => {
+      if (++unanswered > 2) return socket.terminate()
+      socket.ping()
+      ask()
+    })
+  }
+  socket.on('pong', () => (unanswered = 0))
+  socket.on('close', () => takeBack())
+  socket.on('error', () => socket.terminate())
+  ask()
+}

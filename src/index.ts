@@ -1,0 +1,5 @@
+/** The public surface of the package. */
+export { Server } from './server.ts'
+export type { AuthOption, ServerEvents, ServerOptions } from './server.ts'
+export { ConvokeError } from './domain/errors.ts'
+export type { ErrorCode } from './domain/errors.ts'
