@@ -2,7 +2,7 @@
 import type { MiddlewareHandler } from 'hono'
 import type { StaticKey, TokenHandler } from './access/keys.ts'
 import type { Config } from './config.ts'
-import type { ServerEvents } from './server.ts'
+import type { ServerEvents } from './server-events.ts'
 import type { V1Context } from './dialect/v1/context.ts'
 import type { Listener } from './http/listener.ts'
 import type { Store } from './log/store.ts'
@@ -71,7 +71,11 @@ export async function assemble(options: AssemblyOptions): Promise<Assembly> {
 
 async function assembleOver(store: Store & SessionReads, options: AssemblyOptions): Promise<Assembly> {
   const { config, emit } = options
-  const telemetry = jsonLog(config.log, (line) => process.stderr.write(line), () => systemClock.nowMs())
+  const telemetry = jsonLog(
+    config.log,
+    (line) => process.stderr.write(line),
+    () => systemClock.nowMs(),
+  )
   const hub = new Hub()
   const committer = new Committer(store, hub)
   const models = createModelRegistry({
@@ -117,7 +121,12 @@ async function assembleOver(store: Store & SessionReads, options: AssemblyOption
     streamsMax: config.limits.streams,
     onSessionCreated: (id) => emit('session_created', { id }),
   }
-  const access = createAccess({ keys: keysOf(options), open: options.open, nowMs: () => systemClock.nowMs(), ...(options.handler === undefined ? {} : { handler: options.handler }) })
+  const access = createAccess({
+    keys: keysOf(options),
+    open: options.open,
+    nowMs: () => systemClock.nowMs(),
+    ...(options.handler === undefined ? {} : { handler: options.handler }),
+  })
   const listener = await openListener(context, access, options)
   await supervisor.start()
   const prune = schedulePrune(store)
@@ -155,8 +164,21 @@ function openListener(context: V1Context, access: Access, options: AssemblyOptio
       emit('error', error)
     },
   })
-  const upgrader = createUpgrader({ access, guard, random: systemRandom, clock: systemClock, bodyBytesMax: config.limits.bodyBytes, open: (request, path, principal) => openV1Socket(context, request, path, principal) })
-  return listen({ host: config.host, port: config.port, fetch: (request, env) => app.fetch(request, env), requestMs: config.limits.requestMs, onUpgrade: upgrader })
+  const upgrader = createUpgrader({
+    access,
+    guard,
+    random: systemRandom,
+    clock: systemClock,
+    bodyBytesMax: config.limits.bodyBytes,
+    open: (request, path, principal) => openV1Socket(context, request, path, principal),
+  })
+  return listen({
+    host: config.host,
+    port: config.port,
+    fetch: (request, env) => app.fetch(request, env),
+    requestMs: config.limits.requestMs,
+    onUpgrade: upgrader,
+  })
 }
 
 function keysOf(options: AssemblyOptions): readonly StaticKey[] {
@@ -181,7 +203,10 @@ function schedulePrune(store: Store): () => void {
   const again = () => {
     takeBack = systemClock.after(PRUNE_EVERY_MS, () => {
       // A failed prune is tried again; old records only cost space.
-      store.pruneIdempotency(systemClock.nowMs() - IDEMPOTENCY_KEEP_MS).catch(() => 0).finally(again)
+      store
+        .pruneIdempotency(systemClock.nowMs() - IDEMPOTENCY_KEEP_MS)
+        .catch(() => 0)
+        .finally(again)
     })
   }
   again()

@@ -31,7 +31,9 @@ export const ConfigSchema = z.strictObject({
   approvals: z
     .strictObject({
       mode: z.enum(['none', 'all', 'custom']).default('custom'),
-      rules: z.record(z.string().regex(/^[^:]+$/, 'rules for parts of a command are not supported by this version'), z.enum(['approve', 'ask', 'deny'])).default({}),
+      rules: z
+        .record(z.string().regex(/^[^:]+$/, 'rules for parts of a command are not supported by this version'), z.enum(['approve', 'ask', 'deny']))
+        .default({}),
       default: z.enum(['approve', 'ask', 'deny']).default('ask'),
     })
     .prefault({}),
@@ -48,7 +50,11 @@ export const ConfigSchema = z.strictObject({
       /** Longest request that neither streams nor waits, in ms. */
       requestMs: z.int().min(100).max(3_600_000).default(30_000),
       /** Longest request body, in bytes. */
-      bodyBytes: z.int().min(1024).max(256 * 1024 * 1024).default(2_097_152),
+      bodyBytes: z
+        .int()
+        .min(1024)
+        .max(256 * 1024 * 1024)
+        .default(2_097_152),
       /** Open event streams and sockets. */
       streams: z.int().min(1).max(100_000).default(10_000),
     })

@@ -71,14 +71,16 @@ export function redact(config: Config): Record<string, unknown> {
   return {
     ...shown,
     access: { keys: config.access.keys.map((key) => ({ ...key, key: hidden })) },
-    providers: Object.fromEntries(Object.entries(config.providers).map(([name, provider]) => [name, { ...provider, ...(provider.apiKey === undefined ? {} : { apiKey: hidden }) }])),
+    providers: Object.fromEntries(
+      Object.entries(config.providers).map(([name, provider]) => [name, { ...provider, ...(provider.apiKey === undefined ? {} : { apiKey: hidden }) }]),
+    ),
     apiKeys: Object.fromEntries(Object.keys(apiKeys).map((name) => [name, hidden])),
   }
 }
 
 /** Whether an address can be reached only from this machine. */
 export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127\./.test(host)
+  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)
 }
 
 /** An empty environment variable counts as unset. */
@@ -100,7 +102,9 @@ function findFile(sources: ConfigSources, env: Readonly<Record<string, string | 
 
 async function readConfigFile(path: string): Promise<Record<string, unknown>> {
   try {
-    const value: unknown = path.endsWith('.json') ? JSON.parse(await readFile(path, 'utf8')) : ((await import(pathToFileURL(path).href)) as { default: unknown }).default
+    const value: unknown = path.endsWith('.json')
+      ? JSON.parse(await readFile(path, 'utf8'))
+      : ((await import(pathToFileURL(path).href)) as { default: unknown }).default
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
     throw new Error('it does not hold an object')
   } catch (error) {
@@ -158,7 +162,10 @@ function check(values: Record<string, unknown>, file: string | undefined): Confi
 
 function requireSafe(config: Config): void {
   if (!isLoopback(config.host) && config.access.keys.length === 0 && !config.noAuth) {
-    throw new ConvokeError('config_invalid', `host ${config.host} can be reached by others: configure access.keys (or CONVOKE_API_KEYS=user:key), or give --no-auth to let everybody in`)
+    throw new ConvokeError(
+      'config_invalid',
+      `host ${config.host} can be reached by others: configure access.keys (or CONVOKE_API_KEYS=user:key), or give --no-auth to let everybody in`,
+    )
   }
   if (config.cors?.credentials === true && config.cors.origins.includes('*')) {
     throw new ConvokeError('config_invalid', 'configuration key cors.credentials: cannot be together with origins *')

@@ -2,8 +2,8 @@
  * The public `Server` class, and the only place that picks concrete parts.
  */
 import type { MiddlewareHandler } from 'hono'
-import type { RequestReport } from './http/app.ts'
 import type { Config } from './config.ts'
+import type { ServerEvents } from './server-events.ts'
 import type { ConfigInput } from './config-schema.ts'
 import type { TokenHandler } from './access/keys.ts'
 import { isLoopback, loadConfig } from './config.ts'
@@ -11,13 +11,18 @@ import { ConvokeError } from './domain/errors.ts'
 import { assemble, type Assembly } from './assembly.ts'
 
 /** Who may ask: nobody is asked for a key, or tokens, or a handler decides. Both mean the user `local`. */
-export type AuthOption =
-  | false
-  | { readonly enabled: boolean; readonly tokens?: readonly string[]; readonly handler?: TokenHandler }
+export type AuthOption = false | { readonly enabled: boolean; readonly tokens?: readonly string[]; readonly handler?: TokenHandler }
 
 /** The configuration, and what an embedding program may say besides. */
 export interface ServerOptions extends Omit<ConfigInput, 'cors'> {
-  readonly cors?: ConfigInput['cors'] | { readonly origin: string | readonly string[]; readonly methods?: readonly string[]; readonly allowedHeaders?: readonly string[]; readonly credentials?: boolean }
+  readonly cors?:
+    | ConfigInput['cors']
+    | {
+        readonly origin: string | readonly string[]
+        readonly methods?: readonly string[]
+        readonly allowedHeaders?: readonly string[]
+        readonly credentials?: boolean
+      }
   readonly auth?: AuthOption
   readonly rateLimit?: { readonly maxRequests?: number; readonly maxSessions?: number; readonly windowMs?: number }
   /** Configuration file; by default none is looked for. */
@@ -26,13 +31,6 @@ export interface ServerOptions extends Omit<ConfigInput, 'cors'> {
   readonly searchConfig?: boolean
   /** Wait this long for a dying process that holds the data folder, in ms. */
   readonly lockWaitMs?: number
-}
-
-/** What `on` tells of. */
-export interface ServerEvents {
-  request: (report: RequestReport) => void
-  session_created: (session: { readonly id: string }) => void
-  error: (error: unknown) => void
 }
 
 /** A Convoke server in this process. */
@@ -51,7 +49,8 @@ export class Server {
       throw new ConvokeError('config_invalid', 'auth needs tokens or a handler')
     }
     const cors = corsOf(options.cors)
-    if (cors?.credentials === true && cors.origins?.includes('*') === true) throw new ConvokeError('config_invalid', 'cors cannot allow credentials to every origin')
+    if (cors?.credentials === true && cors.origins?.includes('*') === true)
+      throw new ConvokeError('config_invalid', 'cors cannot allow credentials to every origin')
     this.#options = options
   }
 

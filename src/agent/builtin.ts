@@ -95,7 +95,9 @@ class BuiltinRun {
       case 'start_turn':
         return this.#attempt(effect.take, 'TurnStarted', this.#state.turn + 1, 1)
       case 'reject':
-        await context.record(...effect.calls.map(({ call, reason }): RunEvent => ({ type: 'ToolRejected', runId, toolCallId: call.id, toolName: call.name, reason })))
+        await context.record(
+          ...effect.calls.map(({ call, reason }): RunEvent => ({ type: 'ToolRejected', runId, toolCallId: call.id, toolName: call.name, reason })),
+        )
         return false
       case 'answer': {
         const { id, name } = effect.call
@@ -165,7 +167,10 @@ class BuiltinRun {
         return false
       case 'said': {
         const reported = outcome.closing.find((event) => event.type === 'UsageReported')
-        const end = { outcome: { kind: 'completed', stopReason: 'completed' }, totalUsage: reported === undefined ? usage : addUsage(usage, reported.usage) } as const
+        const end = {
+          outcome: { kind: 'completed', stopReason: 'completed' },
+          totalUsage: reported === undefined ? usage : addUsage(usage, reported.usage),
+        } as const
         return this.#end({ ...end, closing: outcome.closing, totalTurns: turn })
       }
       case 'cancelled':

@@ -6,7 +6,11 @@ import { VERSION } from '../version.ts'
 /** Runs the command line. Answers the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
   let code = 0
-  const program = new Command('convoke').description('A server for AI agents whose sessions are durable logs.').version(VERSION).exitOverride().showHelpAfterError()
+  const program = new Command('convoke')
+    .description('A server for AI agents whose sessions are durable logs.')
+    .version(VERSION)
+    .exitOverride()
+    .showHelpAfterError()
   program
     .command('serve')
     .description('start the server')

@@ -7,7 +7,7 @@
  */
 import type { SendMessage } from './command.ts'
 import type { Decision } from './decision.ts'
-import type { Delivery, StreamEvent } from './event.ts'
+import type { Delivery } from './event.ts'
 import type { Principal } from './principal.ts'
 import type { SessionState } from './session.ts'
 import { decideCancel } from './decide-cancel.ts'

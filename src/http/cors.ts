@@ -17,7 +17,11 @@ const EXPOSED = ['ETag', 'Location', 'Link', 'Retry-After', 'X-Request-Id', 'Ide
 const MAX_AGE_S = 600
 
 /** The headers for one request, and whether it is a preflight, which ends with them. */
-export function corsHeaders(options: CorsOptions, method: string, header: (name: string) => string | undefined): { readonly headers: Record<string, string>; readonly preflight: boolean } {
+export function corsHeaders(
+  options: CorsOptions,
+  method: string,
+  header: (name: string) => string | undefined,
+): { readonly headers: Record<string, string>; readonly preflight: boolean } {
   const origin = header('origin')
   const headers: Record<string, string> = options.origins.includes('*') ? {} : { vary: 'Origin' }
   const preflight = method === 'OPTIONS' && header('access-control-request-method') !== undefined

@@ -38,7 +38,10 @@ export interface Listener {
 /** Opens a listener. Resolves when requests can be answered; rejects with the system's error when the address cannot be had. */
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const handle = getRequestListener((request, env) => options.fetch(request, env as NodeBindings), { overrideGlobalObjects: false })
-  const server = createServer({ maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: HEADERS_MS, requestTimeout: options.requestMs, keepAliveTimeout: IDLE_MS }, (request, response) => void handle(request, response))
+  const server = createServer(
+    { maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: HEADERS_MS, requestTimeout: options.requestMs, keepAliveTimeout: IDLE_MS },
+    (request, response) => void handle(request, response),
+  )
   server.maxConnections = CONNECTIONS_MAX
   server.maxHeadersCount = HEADERS_MAX
   server.on('clientError', answerBroken)

@@ -2,26 +2,31 @@
 import type { ServerResponse } from 'node:http'
 import type { ByteSink } from '../stream/sink.ts'
 
-/** The sink over `response`, whose head was sent. */
+/** The sink over `response`, whose head was sent. Not by `cork`: a response that is ended while corked loses what it holds. */
 export function responseSink(response: ServerResponse): ByteSink {
-  let corked = false
+  let gathered: Uint8Array[] = []
+  let gatheredBytes = 0
   let closed = false
-  const uncork = () => {
-    corked = false
-    response.uncork()
+  const flush = () => {
+    if (gathered.length === 0) return
+    const bytes = gathered.length === 1 ? (gathered[0] as Uint8Array) : Buffer.concat(gathered)
+    gathered = []
+    gatheredBytes = 0
+    if (!closed && !response.writableEnded) response.write(bytes)
   }
   return {
     write(bytes) {
       if (closed || response.writableEnded) return false
-      if (!corked) {
-        corked = true
-        response.cork()
-        setImmediate(uncork)
-      }
-      return response.write(bytes)
+      if (gathered.length === 0) setImmediate(flush)
+      gathered.push(bytes)
+      gatheredBytes += bytes.length
+      return !response.writableNeedDrain && gatheredBytes < response.writableHighWaterMark
     },
-    buffered: () => response.writableLength,
-    end: () => void response.end(),
+    buffered: () => response.writableLength + gatheredBytes,
+    end() {
+      flush()
+      response.end()
+    },
     destroy: () => void response.destroy(),
     onDrain: (listener) => void response.on('drain', listener),
     onClose(listener) {

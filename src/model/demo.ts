@@ -14,7 +14,13 @@ export const DEMO_MODEL = 'demo/convoke'
 /** Pause between two words, in ms: a readable pace. */
 export const DEMO_PACE_MS = 30
 /** Facts for the model list. */
-export const DEMO_INFO: ModelInfo = { id: 'convoke', name: 'Convoke demo (no real model)', provider: 'demo', reasoning: true, limit: { context: 1_000_000, output: 100_000 } }
+export const DEMO_INFO: ModelInfo = {
+  id: 'convoke',
+  name: 'Convoke demo (no real model)',
+  provider: 'demo',
+  reasoning: true,
+  limit: { context: 1_000_000, output: 100_000 },
+}
 
 /** Lines of a tool's output that the demo quotes. */
 const QUOTED_LINES = 5
@@ -75,7 +81,9 @@ function answerTo(request: ModelRequest): DemoAnswer {
 }
 
 function summary(since: readonly Message[]): string {
-  const results = since.flatMap((message) => (typeof message.content === 'string' ? [] : message.content.filter((part): part is Extract<Part, { type: 'tool_result' }> => part.type === 'tool_result')))
+  const results = since.flatMap((message) =>
+    typeof message.content === 'string' ? [] : message.content.filter((part): part is Extract<Part, { type: 'tool_result' }> => part.type === 'tool_result'),
+  )
   const lines = results.map((result) => {
     const output = typeof result.content === 'string' ? result.content : JSON.stringify(result.content)
     const quoted = output.split('\n').slice(0, QUOTED_LINES).join('\n')

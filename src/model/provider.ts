@@ -29,7 +29,12 @@ export async function loadProvider(name: string, config: ProviderConfig): Promis
       return (id) => provider.languageModel(id)
     }
     case 'openai-compatible': {
-      const provider = (await import('@ai-sdk/openai-compatible')).createOpenAICompatible({ name, baseURL: config.baseURL ?? '', includeUsage: true, ...settings })
+      const provider = (await import('@ai-sdk/openai-compatible')).createOpenAICompatible({
+        name,
+        baseURL: config.baseURL ?? '',
+        includeUsage: true,
+        ...settings,
+      })
       return (id) => provider.languageModel(id)
     }
   }

@@ -17,7 +17,9 @@ export interface RegistryOptions {
   readonly providers: Readonly<Record<string, ProviderConfig>>
   readonly defaultModel?: string | undefined
   readonly aliases: Readonly<Record<string, string>>
-  readonly catalog: Readonly<Record<string, { readonly context?: number | undefined; readonly output?: number | undefined; readonly cost?: ModelInfo['cost'] | undefined }>>
+  readonly catalog: Readonly<
+    Record<string, { readonly context?: number | undefined; readonly output?: number | undefined; readonly cost?: ModelInfo['cost'] | undefined }>
+  >
   /** Keys from the environment: each makes its provider available by itself. */
   readonly apiKeys: { readonly anthropic?: string | undefined; readonly openai?: string | undefined; readonly google?: string | undefined }
   readonly clock: Clock
@@ -55,7 +57,9 @@ export function createModelRegistry(options: RegistryOptions): ModelRegistry {
     list() {
       const listed = [...providers].flatMap(([name, config]) => listOf(name, config))
       const configured = Object.keys(options.catalog).filter((id) => providers.has(split(id).provider))
-      const extra = configured.filter((id) => !listed.some((entry) => `${entry.provider}/${entry.id}` === id)).map((id) => info(id) ?? unknownModel(split(id).provider, split(id).model))
+      const extra = configured
+        .filter((id) => !listed.some((entry) => `${entry.provider}/${entry.id}` === id))
+        .map((id) => info(id) ?? unknownModel(split(id).provider, split(id).model))
       return [...listed, ...extra, ...local.flatMap((found) => found.models), DEMO_INFO]
     },
     resolve(name) {
@@ -63,7 +67,8 @@ export function createModelRegistry(options: RegistryOptions): ModelRegistry {
       if (target === '' || target.length > NAME_CHARS_MAX) throw new ConvokeError('invalid_model', 'a model is named provider/id')
       if (!target.includes('/')) return `${split(options.defaultModel ?? firstAvailable ?? DEMO_MODEL).provider}/${target}`
       const { provider, model } = split(target)
-      if ((provider !== 'demo' && providerOf(provider) === undefined) || model === '') throw unknownProvider(provider, [...providers.keys(), ...local.map((found) => found.provider), 'demo'])
+      if ((provider !== 'demo' && providerOf(provider) === undefined) || model === '')
+        throw unknownProvider(provider, [...providers.keys(), ...local.map((found) => found.provider), 'demo'])
       return target
     },
     info,

@@ -28,7 +28,12 @@ export function sdkModel(id: string, sdk: LanguageModelV4, info: ModelInfo | und
 }
 
 function callOptions(request: ModelRequest): LanguageModelV4CallOptions {
-  const tools = request.tools.map(({ name, description, inputSchema }) => ({ type: 'function' as const, name, description, inputSchema: inputSchema as JSONSchema7 }))
+  const tools = request.tools.map(({ name, description, inputSchema }) => ({
+    type: 'function' as const,
+    name,
+    description,
+    inputSchema: inputSchema as JSONSchema7,
+  }))
   return {
     prompt: toPrompt(request),
     abortSignal: request.signal,
@@ -49,7 +54,13 @@ function translate(part: LanguageModelV4StreamPart, info: ModelInfo | undefined,
       return { type: 'thinking_end', ...(part.providerMetadata === undefined ? {} : { metadata: part.providerMetadata as Json }) }
     case 'tool-call':
       if (part.providerExecuted === true) return undefined
-      return { type: 'tool_call', id: uniqueId(part.toolCallId, calls), name: part.toolName, ...argumentsOf(part.input), ...(part.providerMetadata === undefined ? {} : { metadata: part.providerMetadata as Json }) }
+      return {
+        type: 'tool_call',
+        id: uniqueId(part.toolCallId, calls),
+        name: part.toolName,
+        ...argumentsOf(part.input),
+        ...(part.providerMetadata === undefined ? {} : { metadata: part.providerMetadata as Json }),
+      }
     case 'finish':
       return { type: 'finish', reason: finishReason(part.finishReason.unified), usage: usageOf(part.usage, info) }
     default:

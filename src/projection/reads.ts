@@ -45,4 +45,3 @@ export interface SessionReads {
   /** Ids of all sessions of an owner, for handing them over; in pages by id. */
   sessionIds(owner: UserId, after: SessionId | undefined, limit: number): Promise<readonly SessionId[]>
 }
-

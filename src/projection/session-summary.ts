@@ -15,7 +15,12 @@ export interface SessionSummary {
   readonly createdAtMs: number
   /** When something last happened that a list shows: a message, a run's start or end, a change. */
   readonly updatedAtMs: number
-  readonly run: { readonly state: 'idle' | 'starting' | 'running' | 'waiting' | 'failed'; readonly runId?: RunId; readonly error?: string; readonly code?: string }
+  readonly run: {
+    readonly state: 'idle' | 'starting' | 'running' | 'waiting' | 'failed'
+    readonly runId?: RunId
+    readonly error?: string
+    readonly code?: string
+  }
   /** Finished messages in the transcript. */
   readonly messageCount: number
 }

@@ -60,4 +60,3 @@ export class RunGone extends Error {
     this.name = 'RunGone'
   }
 }
-

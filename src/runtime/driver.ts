@@ -130,9 +130,9 @@ export class RunDriver {
   }
 
   #context(): RunContext {
-    const driver = this
     const { sessionId, runId, options, by, startedAt } = this.run
     const outbox = this.#outbox
+    const isStopping = () => this.#stopping
     return {
       sessionId,
       runId,
@@ -141,7 +141,7 @@ export class RunDriver {
       startedAt,
       signal: this.#abort.signal,
       get stopping() {
-        return driver.#stopping
+        return isStopping()
       },
       get full() {
         return outbox.full

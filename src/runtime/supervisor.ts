@@ -143,7 +143,7 @@ function missingAgent(name: string): Agent {
   return {
     name,
     async run(context) {
-      context.follow(() => undefined)
+      await context.follow(() => undefined)
       throw crashed
         ? new ConvokeError('crash_loop', `the run was interrupted ${TAKEOVERS_MAX} times without progress`)
         : new ConvokeError('agent_failed', `there is no agent ${name}`)

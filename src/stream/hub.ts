@@ -29,9 +29,9 @@ export class Hub {
     const ofOwner = this.#owners.get(batch.owner)
     if (ofStream === undefined && ofOwner === undefined) return
     const live: LiveBatch = { ...batch, encoded: new Map() }
-    // Copies: a listener may unsubscribe itself or others while it is called.
-    if (ofStream !== undefined) for (const listener of [...ofStream]) listener(live)
-    if (ofOwner !== undefined) for (const listener of [...ofOwner]) listener(live)
+    // A listener may unsubscribe itself or others while it is called: a Set allows that.
+    if (ofStream !== undefined) for (const listener of ofStream) listener(live)
+    if (ofOwner !== undefined) for (const listener of ofOwner) listener(live)
   }
 
   /** Listens to one stream. The returned function ends it. */

@@ -26,7 +26,8 @@ export class SessionFolders {
    * @throws {ConvokeError} `invalid_request` if it is not an absolute path of an existing folder; `cwd_not_allowed` outside the roots.
    */
   async resolveCwd(cwd: string): Promise<string> {
-    if (!isAbsolute(cwd) || cwd.includes('\0')) throw new ConvokeError('invalid_request', 'cwd must be an absolute path', { errors: [{ pointer: '/cwd', detail: 'must be an absolute path' }] })
+    if (!isAbsolute(cwd) || cwd.includes('\0'))
+      throw new ConvokeError('invalid_request', 'cwd must be an absolute path', { errors: [{ pointer: '/cwd', detail: 'must be an absolute path' }] })
     const real = await realFolder(cwd)
     if (this.#restricted && !(await this.#isBelowRoots(real))) throw new ConvokeError('cwd_not_allowed', 'cwd is not below a configured workspace root')
     if (real === undefined) throw new ConvokeError('invalid_request', 'cwd is not a folder', { errors: [{ pointer: '/cwd', detail: 'no such folder' }] })

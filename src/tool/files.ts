@@ -16,7 +16,11 @@ export const READ_LINES_MAX = 2000
 
 const path = z.string().min(1).max(4096).describe('Path of the file, relative to the workspace')
 
-const READ = z.object({ path, offset: z.int().min(1).optional().describe('First line, from 1'), limit: z.int().min(1).max(READ_LINES_MAX).optional().describe('Number of lines') })
+const READ = z.object({
+  path,
+  offset: z.int().min(1).optional().describe('First line, from 1'),
+  limit: z.int().min(1).max(READ_LINES_MAX).optional().describe('Number of lines'),
+})
 const WRITE = z.object({ path, content: z.string().max(FILE_BYTES_MAX).describe('The whole new content') })
 const EDIT = z.object({
   path,

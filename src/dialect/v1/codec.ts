@@ -82,7 +82,12 @@ export function wireEvent(event: StreamEvent): WireEvent {
     case 'TextCompleted':
       return contract('text_complete', { run_id: event.runId, text: event.text })
     case 'ToolCallsProposed': {
-      const calls = event.calls.map(({ id, name, arguments: args, metadata }) => ({ id, name, arguments: args, ...(metadata === undefined ? {} : { metadata }) }))
+      const calls = event.calls.map(({ id, name, arguments: args, metadata }) => ({
+        id,
+        name,
+        arguments: args,
+        ...(metadata === undefined ? {} : { metadata }),
+      }))
       return contract('tool_calls_proposed', { run_id: event.runId, tool_calls: calls })
     }
     case 'ApprovalRequested':
@@ -111,7 +116,13 @@ export function wireEvent(event: StreamEvent): WireEvent {
       return contract('run_error', { run_id: event.runId, error: event.error, retryable: false, code: event.code })
     // What an attempt streamed is void: the contract's words for it are a retry and then the same turn again.
     case 'AttemptSuperseded':
-      return contract('retry_attempt', { run_id: event.runId, attempt: event.attempt, delay_ms: 0, reason: 'the attempt was interrupted', superseded_from: event.from })
+      return contract('retry_attempt', {
+        run_id: event.runId,
+        attempt: event.attempt,
+        delay_ms: 0,
+        reason: 'the attempt was interrupted',
+        superseded_from: event.from,
+      })
     case 'AttemptStarted':
       return contract('turn_started', { run_id: event.runId, turn: event.turn, attempt: event.attempt })
     default:
@@ -174,12 +185,20 @@ function pascal(name: string): string {
 }
 
 function plainUsage(usage: Usage) {
-  return { prompt_tokens: usage.inputTokens, completion_tokens: usage.outputTokens, total_tokens: usage.totalTokens, ...(usage.cost === undefined ? {} : { cost: usage.cost }) }
+  return {
+    prompt_tokens: usage.inputTokens,
+    completion_tokens: usage.outputTokens,
+    total_tokens: usage.totalTokens,
+    ...(usage.cost === undefined ? {} : { cost: usage.cost }),
+  }
 }
 
 function detailedUsage(usage: Usage) {
   const { cachedInputTokens, cacheWriteTokens, reasoningTokens } = usage
-  const input = cachedInputTokens === undefined && cacheWriteTokens === undefined ? {} : { input_token_details: { cache_read: cachedInputTokens, cache_write: cacheWriteTokens } }
+  const input =
+    cachedInputTokens === undefined && cacheWriteTokens === undefined
+      ? {}
+      : { input_token_details: { cache_read: cachedInputTokens, cache_write: cacheWriteTokens } }
   const output = reasoningTokens === undefined ? {} : { output_token_details: { reasoning: reasoningTokens } }
   return { ...plainUsage(usage), ...input, ...output }
 }

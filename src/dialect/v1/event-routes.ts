@@ -97,7 +97,7 @@ function sessionEvents(context: V1Context): Route {
 async function endsAhead(context: V1Context, id: Parameters<V1Context['store']['read']>[0], after: Position): Promise<boolean> {
   const state = await context.store.state(id)
   if (state?.run !== undefined) return true
-  for (let position = after; ; ) {
+  for (let position = after; ;) {
     const page = await context.store.read(id, position, READ_EVENTS_MAX)
     if (page === undefined || page.events.length === 0) return false
     if (page.events.some(({ event }) => isTerminal(event))) return true
@@ -150,7 +150,8 @@ function allEvents(context: V1Context): Route {
 
 /** Sends the head of a stream and registers it, so that a stop can tell it. @throws {ConvokeError} `too_many_streams` */
 function openStream(context: V1Context, call: Call): ByteSink {
-  if (context.streams.size >= context.streamsMax) throw new ConvokeError('too_many_streams', `the server holds ${context.streamsMax} streams already`, { retryAfterMs: 5000 })
+  if (context.streams.size >= context.streamsMax)
+    throw new ConvokeError('too_many_streams', `the server holds ${context.streamsMax} streams already`, { retryAfterMs: 5000 })
   call.outgoing.writeHead(200, { ...SSE_HEADERS, ...call.extraHeaders, 'convoke-log-id': context.store.logId })
   const sink = responseSink(call.outgoing)
   const entry = {

@@ -37,8 +37,20 @@ function sendMessage(context: V1Context): Route {
     body: wire.SendMessage,
     answers: { 200: { description: 'Accepted and durable; the work goes on', schema: wire.Sent } },
     errors: [
-      'invalid_id', 'not_found', 'invalid_message_role', 'invalid_context', 'invalid_overrides', 'invalid_model', 'sandbox_unavailable', 'session_deleted',
-      'session_already_running', 'session_not_running', 'run_mismatch', 'queue_full', 'idempotency_key_reused', 'unauthorized',
+      'invalid_id',
+      'not_found',
+      'invalid_message_role',
+      'invalid_context',
+      'invalid_overrides',
+      'invalid_model',
+      'sandbox_unavailable',
+      'session_deleted',
+      'session_already_running',
+      'session_not_running',
+      'run_mismatch',
+      'queue_full',
+      'idempotency_key_reused',
+      'unauthorized',
     ],
     async handle(call) {
       const id = sessionIdOf(call.param('id'))
@@ -77,7 +89,8 @@ function runOptions(context: V1Context, body: wire.SendMessage): RunOptions {
   const overrides = body.overrides ?? {}
   const { system_prompt: systemPrompt, max_turns: maxTurns } = overrides
   if (maxTurns != null && (maxTurns < 1 || maxTurns > MAX_TURNS)) throw invalidOverrides('max_turns', `must be 1 to ${MAX_TURNS}`)
-  if (systemPrompt != null && systemPrompt.length > wire.SYSTEM_PROMPT_CHARS_MAX) throw invalidOverrides('system_prompt', `may have at most ${wire.SYSTEM_PROMPT_CHARS_MAX} characters`)
+  if (systemPrompt != null && systemPrompt.length > wire.SYSTEM_PROMPT_CHARS_MAX)
+    throw invalidOverrides('system_prompt', `may have at most ${wire.SYSTEM_PROMPT_CHARS_MAX} characters`)
   const autoApprove = overrides.auto_approve == null ? undefined : parseAutoApprove(overrides.auto_approve)
   const name = overrides.model ?? body.model
   return {

@@ -12,13 +12,7 @@ import { sessionRoutes } from './session-routes.ts'
 
 /** The routes of the native surface, with the document that describes them. */
 export function v1Routes(context: V1Context): readonly Route[] {
-  const routes: Route[] = [
-    ...serverRoutes(context),
-    ...sessionRoutes(context),
-    ...messageRoutes(context),
-    ...runRoutes(context),
-    ...eventRoutes(context),
-  ]
+  const routes: Route[] = [...serverRoutes(context), ...sessionRoutes(context), ...messageRoutes(context), ...runRoutes(context), ...eventRoutes(context)]
   let document: Promise<Record<string, unknown>> | undefined
   routes.push({
     method: 'get',

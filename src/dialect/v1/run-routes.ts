@@ -12,7 +12,16 @@ import { readableSession, sessionIdOf } from './context.ts'
 const PARAMS = z.object({ id: z.string().describe('UUID of the session') })
 const CALL_PARAMS = PARAMS.extend({ tool_call_id: z.string().describe('id of the call') })
 const DECISION_ERRORS = [
-  'invalid_id', 'invalid_request', 'not_found', 'tool_call_not_found', 'session_not_running', 'run_mismatch', 'decision_conflict', 'idempotency_key_reused', 'unauthorized', 'forbidden',
+  'invalid_id',
+  'invalid_request',
+  'not_found',
+  'tool_call_not_found',
+  'session_not_running',
+  'run_mismatch',
+  'decision_conflict',
+  'idempotency_key_reused',
+  'unauthorized',
+  'forbidden',
 ] as const
 
 /** The routes about runs. */
@@ -48,7 +57,12 @@ async function proposedCalls(context: V1Context, id: SessionId, position: number
   const page = await context.store.read(id, position - 1, 1)
   const event = page?.events[0]?.event
   if (event?.type !== 'ToolCallsProposed') return []
-  return event.calls.map(({ id: callId, name, arguments: args, metadata }) => ({ id: callId, name, arguments: args, ...(metadata === undefined ? {} : { metadata }) }))
+  return event.calls.map(({ id: callId, name, arguments: args, metadata }) => ({
+    id: callId,
+    name,
+    arguments: args,
+    ...(metadata === undefined ? {} : { metadata }),
+  }))
 }
 
 function decideOne(context: V1Context): Route {
@@ -98,7 +112,8 @@ export function decisionCommand(body: wire.Decisions): DecideCalls {
   const entries = Object.entries(body.decisions)
   if (entries.length > wire.DECISIONS_MAX) throw new ConvokeError('invalid_request', `at most ${wire.DECISIONS_MAX} decisions at once`)
   const decisions = entries.map(([toolCallId, { action, content }]) => {
-    if (action === 'custom_result' && content == null) throw new ConvokeError('invalid_request', 'custom_result needs content', { errors: [{ pointer: '/content', detail: 'is missing' }] })
+    if (action === 'custom_result' && content == null)
+      throw new ConvokeError('invalid_request', 'custom_result needs content', { errors: [{ pointer: '/content', detail: 'is missing' }] })
     return { toolCallId, action, ...(content == null ? {} : { content }) }
   })
   return { type: 'DecideCalls', runId: runId(body.run_id.toLowerCase()), decisions }

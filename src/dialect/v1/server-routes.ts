@@ -50,13 +50,16 @@ export function encodeConfig(context: V1Context): wire.ServerConfig {
 
 function encodeModel(model: ReturnType<V1Context['models']['list']>[number]): wire.Model {
   const { id, name, provider, reasoning, cost, limit, releaseDate } = model
-  const prices = cost === undefined ? {} : {
-    cost: {
-      input: cost.input,
-      output: cost.output,
-      ...(cost.cacheRead === undefined ? {} : { cache_read: cost.cacheRead }),
-      ...(cost.cacheWrite === undefined ? {} : { cache_write: cost.cacheWrite }),
-    },
-  }
+  const prices =
+    cost === undefined
+      ? {}
+      : {
+          cost: {
+            input: cost.input,
+            output: cost.output,
+            ...(cost.cacheRead === undefined ? {} : { cache_read: cost.cacheRead }),
+            ...(cost.cacheWrite === undefined ? {} : { cache_write: cost.cacheWrite }),
+          },
+        }
   return { id, name, provider, reasoning, ...prices, limit, ...(releaseDate === undefined ? {} : { release_date: releaseDate }) }
 }

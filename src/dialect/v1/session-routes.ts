@@ -73,7 +73,8 @@ function createSession(context: V1Context): Route {
       const body = await call.json(wire.CreateSession)
       const idempotency = call.idempotency(body)
       const agent = body.agent ?? context.agents[0] ?? ''
-      if (!context.agents.includes(agent)) throw new ConvokeError('invalid_request', `there is no agent ${agent}`, { errors: [{ pointer: '/agent', detail: 'unknown agent' }] })
+      if (!context.agents.includes(agent))
+        throw new ConvokeError('invalid_request', `there is no agent ${agent}`, { errors: [{ pointer: '/agent', detail: 'unknown agent' }] })
       const cwd = body.cwd == null ? {} : { cwd: await context.resolveCwd(body.cwd) }
       const model = body.model === undefined ? {} : { model: context.models.resolve(body.model) }
       const id = sessionId(context.random.uuid())

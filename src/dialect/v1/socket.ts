@@ -35,7 +35,14 @@ const KEEP_ALIVE = encoder.encode('{"type":"keepalive"}\n')
 const Ref = z.object({ ref: z.union([z.string().max(200), z.number()]).nullish() })
 const In = z.discriminatedUnion('type', [
   Ref.extend({ type: z.literal('message'), message: wire.Message, kind: z.enum(['message', 'steering', 'follow_up']).nullish() }).loose(),
-  Ref.extend({ type: z.literal('decision'), run_id: z.uuid(), tool_call_id: z.string().nullish(), action: z.enum(['accept', 'reject', 'custom_result']).nullish(), content: z.string().nullish(), decisions: wire.Decisions.shape.decisions.nullish() }),
+  Ref.extend({
+    type: z.literal('decision'),
+    run_id: z.uuid(),
+    tool_call_id: z.string().nullish(),
+    action: z.enum(['accept', 'reject', 'custom_result']).nullish(),
+    content: z.string().nullish(),
+    decisions: wire.Decisions.shape.decisions.nullish(),
+  }),
   Ref.extend({ type: z.literal('cancel'), run_id: z.uuid() }),
   Ref.extend({ type: z.literal('resume'), after: z.int().min(0) }),
 ])
@@ -51,7 +58,8 @@ export async function openV1Socket(context: V1Context, _request: IncomingMessage
   const view: EventView = url.searchParams.get('events') === 'all' ? 'all' : 'contract'
   return (socket) => {
     const session = new SocketSession(context, socket, summary.id, principal, view)
-    if (start.gap !== undefined) session.send({ type: 'gap_detected', requested_after_id: start.gap.requested, oldest_available_id: 1, newest_available_id: head })
+    if (start.gap !== undefined)
+      session.send({ type: 'gap_detected', requested_after_id: start.gap.requested, oldest_available_id: 1, newest_available_id: head })
     session.follow(start.after)
   }
 }
@@ -108,7 +116,7 @@ class SocketSession {
     if (this.#commands >= COMMANDS_MAX) return this.send({ type: 'error', ref: null, code: 'overloaded', error: 'too many commands at once' })
     this.#commands++
     let ref: string | number | null = null
-    this.#perform(String(data), (found) => (ref = found))
+    this.#perform(textOf(data), (found) => (ref = found))
       .then((position) => this.send({ type: 'ack', ref, position }))
       .catch((error: unknown) => {
         const known = error instanceof ConvokeError ? error : new ConvokeError('internal_error', 'the server failed')
@@ -150,6 +158,10 @@ class SocketSession {
       }
     }
   }
+}
+
+function textOf(data: RawData): string {
+  return (Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as ArrayBuffer)).toString('utf8')
 }
 
 function parseJson(text: string): unknown {

@@ -10,7 +10,10 @@ import { MIGRATIONS } from './schema.ts'
 export function migrate(db: DatabaseSync): void {
   const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
   if (version > MIGRATIONS.length) {
-    throw new ConvokeError('store_newer', `the data folder has format ${version}, this version of convoke knows up to ${MIGRATIONS.length}: use a newer convoke`)
+    throw new ConvokeError(
+      'store_newer',
+      `the data folder has format ${version}, this version of convoke knows up to ${MIGRATIONS.length}: use a newer convoke`,
+    )
   }
   for (let step = version; step < MIGRATIONS.length; step++) {
     db.exec(`BEGIN IMMEDIATE; ${MIGRATIONS[step]}; PRAGMA user_version = ${step + 1}; COMMIT`)

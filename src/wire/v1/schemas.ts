@@ -39,9 +39,7 @@ export const Session = z
   })
   .meta({ id: 'Session' })
 
-export const SessionList = z
-  .object({ sessions: z.array(Session), total: z.int().min(0), next_cursor: z.string().nullable() })
-  .meta({ id: 'SessionList' })
+export const SessionList = z.object({ sessions: z.array(Session), total: z.int().min(0), next_cursor: z.string().nullable() }).meta({ id: 'SessionList' })
 
 export const ServerConfig = z
   .object({ default_model: z.string().nullable(), auto_approve_mode: z.enum(['none', 'all', 'custom']) })
@@ -67,7 +65,14 @@ export const MessagePart = z
   .discriminatedUnion('type', [
     z.object({ type: z.literal('text'), text: z.string(), provider_options: providerOptions }),
     z.object({ type: z.literal('image'), url: z.string(), detail: z.enum(['low', 'high', 'auto']).nullish(), provider_options: providerOptions }),
-    z.object({ type: z.literal('tool_call'), id: z.string(), name: z.string(), arguments: z.unknown(), metadata: z.unknown().optional(), provider_options: providerOptions }),
+    z.object({
+      type: z.literal('tool_call'),
+      id: z.string(),
+      name: z.string(),
+      arguments: z.unknown(),
+      metadata: z.unknown().optional(),
+      provider_options: providerOptions,
+    }),
     z.object({ type: z.literal('tool_result'), tool_call_id: z.string(), content: z.unknown(), provider_options: providerOptions }),
   ])
   .meta({ id: 'MessagePart' })
@@ -83,14 +88,15 @@ export const Message = z
 
 export const MessageList = z.object({ messages: z.array(Message), total: z.int().min(0) }).meta({ id: 'MessageList' })
 
-export const ContextItem = z
-  .object({ name: z.string(), content: z.string(), priority: z.string().nullish() })
-  .meta({ id: 'ContextItem' })
+export const ContextItem = z.object({ name: z.string(), content: z.string(), priority: z.string().nullish() }).meta({ id: 'ContextItem' })
 
 export const Overrides = z
   .object({
     model: z.string().nullish(),
-    auto_approve: z.union([z.string(), z.array(z.string())]).nullish().describe('all, none, or the tools that need no approval'),
+    auto_approve: z
+      .union([z.string(), z.array(z.string())])
+      .nullish()
+      .describe('all, none, or the tools that need no approval'),
     system_prompt: z.string().nullish(),
     max_turns: z.int().nullish(),
   })
@@ -109,13 +115,9 @@ export const SendMessage = z
   })
   .meta({ id: 'SendMessage' })
 
-export const Sent = z
-  .object({ run_id: uuid, message_id: uuid, accepted: z.enum(['started', 'queued']), position: z.int().min(0) })
-  .meta({ id: 'Sent' })
+export const Sent = z.object({ run_id: uuid, message_id: uuid, accepted: z.enum(['started', 'queued']), position: z.int().min(0) }).meta({ id: 'Sent' })
 
-export const ToolCall = z
-  .object({ id: z.string(), name: z.string(), arguments: z.unknown(), metadata: z.unknown().optional() })
-  .meta({ id: 'ToolCall' })
+export const ToolCall = z.object({ id: z.string(), name: z.string(), arguments: z.unknown(), metadata: z.unknown().optional() }).meta({ id: 'ToolCall' })
 
 export const PendingTools = z.object({ run_id: uuid.nullable(), tool_calls: z.array(ToolCall) }).meta({ id: 'PendingTools' })
 
