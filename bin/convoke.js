@@ -51,7 +51,7 @@ function watchLauncher() {
   let pipe
   try {
     pipe = new Socket({ fd: Number(fd), readable: true, writable: false })
-  } catch (error) {
+  } catch {
     // Nobody passed a pipe: a stray variable, so there is no launcher to watch.
     return
   }
@@ -116,7 +116,7 @@ function isForeground() {
     const stat = readFileSync('/proc/self/stat', 'utf8')
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     return fields[2] === fields[5]
-  } catch (error) {
+  } catch {
     // No /proc on this system: a terminal on any standard stream is the best hint.
     return [process.stdin, process.stdout, process.stderr].some((stream) => stream.isTTY === true)
   }

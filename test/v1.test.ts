@@ -85,7 +85,7 @@ describe('a run', () => {
     const id = await newSession()
     const sent = (await post(`/v1/sessions/${id}/messages`, say('write notes.txt: hello'))).json
     const asked = await frames(`${server.url}/v1/sessions/${id}/events?after=0`, {}, ({ event }) => event === 'waiting_for_tool_approval')
-    const [callId] = asked.at(-1)?.data.event.WaitingForToolApproval.pending_tool_call_ids
+    const [callId] = asked.at(-1)!.data.event.WaitingForToolApproval.pending_tool_call_ids
     const pending = (await get(`/v1/sessions/${id}/tools/pending`)).json
     expect(pending).toMatchObject({ run_id: sent.run_id, tool_calls: [{ id: callId, name: 'write', arguments: { path: 'notes.txt' } }] })
     const decision = { run_id: sent.run_id, action: 'accept' }
