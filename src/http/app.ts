@@ -16,6 +16,7 @@ import { makeCall } from './call.ts'
 import { corsHeaders, type CorsOptions } from './cors.ts'
 import { problemOf } from './errors.ts'
 import { guard } from './guard.ts'
+import { newRequestId, requestIdOf } from './request-id.ts'
 
 /** What Node's server hands to the application. */
 export interface NodeBindings {
@@ -58,8 +59,6 @@ export interface HttpOptions {
   readonly onError: (error: unknown, requestId: string) => void
 }
 
-const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/
-
 /** Builds the application. */
 export function createHttpApp(options: HttpOptions): Hono<Env> {
   const app = new Hono<Env>()
@@ -78,8 +77,7 @@ export function createHttpApp(options: HttpOptions): Hono<Env> {
 
 function identify(options: HttpOptions): MiddlewareHandler<Env> {
   return async (c, next) => {
-    const given = c.req.header('x-request-id')
-    const requestId = given !== undefined && REQUEST_ID.test(given) ? given : `req_${options.random.uuid().replaceAll('-', '')}`
+    const requestId = requestIdOf(c.req.header('x-request-id')) ?? newRequestId(options.random)
     c.set('requestId', requestId)
     c.set('extraHeaders', { 'x-request-id': requestId })
     const startedMs = options.clock.monotonicMs()

@@ -1,7 +1,7 @@
 /** Who may talk to a loopback listener: protects against pages in a browser that reach for it (DNS rebinding, cross-site sockets). */
 import { ConvokeError } from '../domain/errors.ts'
 
-const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]'])
+const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
 
 /** What a listener checks. */
 export interface GuardOptions {
@@ -14,7 +14,7 @@ export interface GuardOptions {
 /** @throws {ConvokeError} `forbidden_host`, `forbidden_origin` */
 export function guard(header: (name: string) => string | undefined, options: GuardOptions): void {
   const host = header('host')
-  if (options.loopback && (host === undefined || !LOOPBACK_HOSTS.has(hostName(host)))) {
+  if (options.loopback && (host === undefined || !LOOPBACK_HOST.test(hostName(host)))) {
     throw new ConvokeError('forbidden_host', 'this server answers only to localhost')
   }
   const origin = header('origin')
