@@ -86,7 +86,9 @@ export const Message = z
   })
   .meta({ id: 'Message' })
 
-export const MessageList = z.object({ messages: z.array(Message), total: z.int().min(0) }).meta({ id: 'MessageList' })
+export const MessageList = z
+  .object({ messages: z.array(Message), total: z.int().min(0), next_cursor: z.string().nullable() })
+  .meta({ id: 'MessageList' })
 
 export const ContextItem = z.object({ name: z.string(), content: z.string(), priority: z.string().nullish() }).meta({ id: 'ContextItem' })
 
