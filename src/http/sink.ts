@@ -2,39 +2,59 @@
 import type { ServerResponse } from 'node:http'
 import type { ByteSink } from '../stream/sink.ts'
 
-/** The sink over `response`, whose head was sent. Not by `cork`: a response that is ended while corked loses what it holds. */
+/** Bytes that a sink takes before it asks its writer to wait. */
+const WRITABLE_BYTES = 64 * 1024
+
+/** The sink over `response`, whose head was sent. What leaves it is counted by the callbacks of its writes, not by `drain`. */
 export function responseSink(response: ServerResponse): ByteSink {
-  let gathered: Uint8Array[] = []
-  let gatheredBytes = 0
-  let closed = false
+  let pieces: Uint8Array[] = []
+  let waiting = 0
+  let scheduled = false
+  let full = false
+  let drained: () => void = () => undefined
+  let closed = response.closed || response.destroyed
+  if (!closed) response.once('close', () => (closed = true))
+
+  const left = (bytes: number) => {
+    waiting -= bytes
+    if (waiting > 0 || !full || closed) return
+    full = false
+    drained()
+  }
   const flush = () => {
-    if (gathered.length === 0) return
-    const bytes = gathered.length === 1 ? (gathered[0] as Uint8Array) : Buffer.concat(gathered)
-    gathered = []
-    gatheredBytes = 0
-    if (!closed && !response.writableEnded) response.write(bytes)
+    scheduled = false
+    const batch = pieces
+    pieces = []
+    const last = batch.at(-1)
+    if (last === undefined || closed || response.writableEnded) return
+    const bytes = batch.reduce((sum, piece) => sum + piece.length, 0)
+    response.cork()
+    for (let index = 0; index < batch.length - 1; index++) response.write(batch[index] as Uint8Array)
+    response.write(last, () => left(bytes))
+    response.uncork()
   }
   return {
     write(bytes) {
       if (closed || response.writableEnded) return false
-      if (gathered.length === 0) setImmediate(flush)
-      gathered.push(bytes)
-      gatheredBytes += bytes.length
-      return !response.writableNeedDrain && gatheredBytes < response.writableHighWaterMark
+      pieces.push(bytes)
+      waiting += bytes.length
+      if (!scheduled) {
+        scheduled = true
+        setImmediate(flush)
+      }
+      full ||= waiting >= WRITABLE_BYTES
+      return !full
     },
-    buffered: () => response.writableLength + gatheredBytes,
+    buffered: () => waiting,
     end() {
       flush()
       response.end()
     },
     destroy: () => void response.destroy(),
-    onDrain: (listener) => void response.on('drain', listener),
+    onDrain: (listener) => void (drained = listener),
     onClose(listener) {
-      if (response.closed || response.destroyed) return listener()
-      response.once('close', () => {
-        closed = true
-        listener()
-      })
+      if (closed) return listener()
+      response.once('close', listener)
     },
   }
 }

@@ -1,16 +1,17 @@
 /**
  * A reader of all streams of one owner (`/v1/events`).
  *
- * F1. Its cursor is opaque and names a commit and how much of it was read; what overlaps is dropped by (stream, position).
- * F2. The feed of the log is the truth; a live batch is taken only if it directly follows what was read last in this process,
- *     which the feed number shows; otherwise the feed is read.
+ * F1. Its cursor is opaque and names a commit and how much of it was read: resuming after any frame neither loses nor repeats.
+ * F2. The feed of the log is the truth. Feed numbers of other owners lie between those of this one, so that a live batch cannot be
+ *     seen to follow the last one: it only says that the feed is worth reading. What one turn of the loop commits is read together.
+ * F3. A reader that does not drain is given nothing until it does (P9), as in `tail.ts`.
  */
 import type { UserId } from '../domain/ids.ts'
 import type { Clock } from '../domain/ports.ts'
 import type { LogBatch, Store } from '../log/store.ts'
 import type { Hub, LiveBatch } from './hub.ts'
 import type { ByteSink } from './sink.ts'
-import { KEEP_ALIVE_MS, READER_BUFFER_BYTES_MAX } from './tail.ts'
+import { gateOf, KEEP_ALIVE_MS, READER_BUFFER_BYTES_MAX } from './tail.ts'
 
 /** Events about which one page of the feed asks. */
 const PAGE = 256
@@ -56,7 +57,6 @@ export class FeedTail {
   #reading = false
   #behind = true
   #stalled = false
-  #wroteSince = false
   #unsubscribe: () => void = () => undefined
   #cancelKeepAlive: () => void = () => undefined
 
@@ -65,6 +65,7 @@ export class FeedTail {
     this.#cursor = options.after
   }
 
+  /** Begins. */
   start(): void {
     const { hub, owner, sink } = this.#options
     sink.onClose(() => this.close())
@@ -75,6 +76,7 @@ export class FeedTail {
     this.#catchUp()
   }
 
+  /** Ends the reader. Its sink is left to whoever owns it. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -113,42 +115,49 @@ export class FeedTail {
   }
 
   async #read(): Promise<void> {
-    // What one turn of the loop commits is read together.
-    await new Promise<void>((resolve) => setImmediate(resolve))
+    await turn()
     while (this.#behind && !this.#stalled && !this.#closed) {
-      this.#behind = false
-      const { feed, count } = this.#cursor
-      // A commit that was read in part is read again, and its known part skipped.
-      const page = await this.#options.store.readFeed(this.#options.owner, count > 0 ? feed - 1 : feed, PAGE)
-      if (this.#closed) return
-      for (const batch of page.batches) {
-        if (this.#stalled || this.#closed) return
-        this.#put(batch, batch.feed === feed ? count : 0)
-        this.#cursor = { feed: batch.feed, count: batch.events.length }
-      }
-      if (page.next >= this.#cursor.feed) this.#cursor = { feed: page.next, count: 0 }
-      if (page.more) this.#behind = true
-      if (this.#behind) await new Promise<void>((resolve) => setImmediate(resolve))
+      await gateOf(this.#options.store).run(() => this.#readPage())
+      if (this.#behind) await turn()
     }
+  }
+
+  async #readPage(): Promise<void> {
+    // While it waited for its turn, the reader may have gone or stalled.
+    if (this.#closed || this.#stalled) return
+    this.#behind = false
+    const { feed, count } = this.#cursor
+    // A commit that was read in part is read again, and its known part skipped.
+    const page = await this.#options.store.readFeed(this.#options.owner, count > 0 ? feed - 1 : feed, PAGE)
+    if (this.#closed) return
+    for (const batch of page.batches) {
+      if (this.#stalled) return
+      this.#put(batch, batch.feed === feed ? count : 0)
+      this.#cursor = { feed: batch.feed, count: batch.events.length }
+    }
+    if (page.next >= this.#cursor.feed) this.#cursor = { feed: page.next, count: 0 }
+    if (page.more) this.#behind = true
   }
 
   #put(batch: LogBatch, skip: number): void {
     if (skip >= batch.events.length) return
     const { sink, encode } = this.#options
     const bytes = encode(batch, skip)
-    if (bytes.length === 0) return
-    this.#wroteSince = true
-    if (!sink.write(bytes) && sink.buffered() > READER_BUFFER_BYTES_MAX) this.#stalled = true
+    if (bytes.length > 0 && !sink.write(bytes) && sink.buffered() > READER_BUFFER_BYTES_MAX) this.#stalled = true
   }
 
   #keepAlive(): void {
     this.#cancelKeepAlive = this.#options.clock.after(KEEP_ALIVE_MS, () => {
       if (this.#closed) return
-      if (!this.#wroteSince && !this.#stalled) this.#options.sink.write(this.#options.keepAlive)
-      this.#wroteSince = false
+      if (!this.#stalled) this.#options.sink.write(this.#options.keepAlive)
       this.#behind = true
       this.#catchUp()
       this.#keepAlive()
     })
   }
+}
+
+/** Lets the loop run once. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }

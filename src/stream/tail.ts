@@ -4,7 +4,8 @@
  * T1. A live batch is taken only if its first position is the reader's next one; otherwise the log is read.
  * T2. A reader whose sink holds more than `READER_BUFFER_BYTES_MAX` gets nothing until it drains, and then reads the log (P9).
  * T3. At each keep-alive the head is compared, so that a lost hint heals itself.
- * T4. A page of replay is read only after the one before was taken, and the loop runs between pages: replays are fair.
+ * T4. A page of replay is read only after the one before was taken, the loop runs between pages, and `PAGES_AT_ONCE` bounds those that
+ *     all readers of a store hold at once: replays are fair, and their memory does not grow with the number of readers.
  */
 import type { Recorded } from '../domain/event.ts'
 import type { Position, SessionId } from '../domain/ids.ts'
@@ -16,11 +17,27 @@ import type { ByteSink } from './sink.ts'
 import { READ_EVENTS_MAX } from '../log/store.ts'
 import { encodeOnce } from './codec.ts'
 import { isTerminal } from '../domain/event.ts'
+import { Gate } from './gate.ts'
 
 /** Bytes that may wait in a reader's sink before it is sent back to the log. */
 export const READER_BUFFER_BYTES_MAX = 256 * 1024
-/** Silence after which a reader gets a keep-alive, in ms. Proxies commonly cut idle streams at 60 s. */
+/** How often a reader gets a keep-alive, in ms. Proxies commonly cut idle streams at 30 to 60 s. */
 export const KEEP_ALIVE_MS = 15_000
+/** Pages of replay that all readers of one store hold at once. */
+export const PAGES_AT_ONCE = 4
+/** Events that a page of replay holds at least, however large they are. */
+const PAGE_EVENTS_MIN = 16
+/** Events that are encoded at once in a replay: what a reader is given beyond its limit is at most these. */
+const SLICE_EVENTS = 32
+
+const gates = new WeakMap<Store, Gate>()
+
+/** The gate that all readers of `store` pass for a page. */
+export function gateOf(store: Store): Gate {
+  const known = gates.get(store) ?? new Gate(PAGES_AT_ONCE)
+  gates.set(store, known)
+  return known
+}
 
 /** What a tail reads and where it writes. */
 export interface TailOptions {
@@ -31,7 +48,7 @@ export interface TailOptions {
   readonly after: Position
   readonly codec: Codec
   readonly sink: ByteSink
-  /** What is written into silence. */
+  /** What is written every `KEEP_ALIVE_MS`. */
   readonly keepAlive: Uint8Array
   /** End the stream behind the first end of a run. */
   readonly untilRunEnd?: boolean
@@ -50,7 +67,7 @@ export class Tail {
   #stalled = false
   /** Something may be in the log that was not read yet. */
   #behind = true
-  #wroteSince = false
+  #pageEvents = READ_EVENTS_MAX
   #unsubscribe: () => void = () => undefined
   #cancelKeepAlive: () => void = () => undefined
 
@@ -108,7 +125,6 @@ export class Tail {
 
   #put(bytes: Uint8Array): void {
     if (bytes.length === 0) return
-    this.#wroteSince = true
     const { sink } = this.#options
     const more = sink.write(bytes)
     if (!more && sink.buffered() > READER_BUFFER_BYTES_MAX) this.#stalled = true
@@ -139,23 +155,31 @@ export class Tail {
 
   async #read(): Promise<void> {
     while (this.#behind && !this.#stalled && !this.#closed) {
-      this.#behind = false
-      const page = await this.#options.store.read(this.#options.stream, this.#position, READ_EVENTS_MAX)
-      if (page === undefined || this.#closed) return
-      for (const batch of batchesOf(this.#options.stream, page.events)) {
-        if (this.#closed || this.#stalled) break
-        this.#write(this.#options.untilRunEnd === true ? cutAfterEnd(batch) : batch)
-      }
-      if (page.head > this.#position) this.#behind = true
+      await gateOf(this.#options.store).run(() => this.#readPage())
       if (this.#behind) await new Promise<void>((resolve) => setImmediate(resolve))
     }
+  }
+
+  async #readPage(): Promise<void> {
+    // While it waited for its turn, the reader may have gone or stalled.
+    if (this.#closed || this.#stalled) return
+    this.#behind = false
+    const { store, stream, untilRunEnd } = this.#options
+    const page = await store.read(stream, this.#position, this.#pageEvents)
+    if (page === undefined || this.#closed) return
+    for (const batch of batchesOf(stream, page.events)) {
+      if (this.#closed || this.#stalled) break
+      this.#write(untilRunEnd === true ? cutAfterEnd(batch) : batch)
+    }
+    // Large events make for small pages.
+    this.#pageEvents = this.#stalled ? Math.max(PAGE_EVENTS_MIN, this.#pageEvents >> 2) : Math.min(READ_EVENTS_MAX, this.#pageEvents << 1)
+    if (page.head > this.#position) this.#behind = true
   }
 
   #keepAlive(): void {
     this.#cancelKeepAlive = this.#options.clock.after(KEEP_ALIVE_MS, () => {
       if (this.#closed) return
-      if (!this.#wroteSince && !this.#stalled) this.#options.sink.write(this.#options.keepAlive)
-      this.#wroteSince = false
+      if (!this.#stalled) this.#options.sink.write(this.#options.keepAlive)
       this.#behind = true
       this.#catchUp()
       this.#keepAlive()
@@ -163,13 +187,13 @@ export class Tail {
   }
 }
 
-/** Pages as batches, so that replay and live go through the same codec. Times may differ inside a page: a batch has one. */
+/** Pages as small batches, so that replay and live go through the same codec. Times may differ inside a page: a batch has one. */
 function* batchesOf(stream: SessionId, events: readonly Recorded[]): Generator<LogBatch> {
   let from = 0
   while (from < events.length) {
     const first = events[from] as Recorded
     let to = from
-    while (to + 1 < events.length && events[to + 1]?.atMs === first.atMs) to++
+    while (to + 1 < events.length && to + 1 - from < SLICE_EVENTS && events[to + 1]?.atMs === first.atMs) to++
     const part = events.slice(from, to + 1)
     yield { stream, from: first.position, to: first.position + part.length - 1, feed: 0, atMs: first.atMs, events: part.map(({ event }) => event) }
     from = to + 1
