@@ -3,7 +3,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { z } from 'zod'
 import type { ErrorCode } from '../domain/errors.ts'
 import type { Principal } from '../domain/principal.ts'
-import type { Idempotency } from '../log/store.ts'
+
+/** Makes a command take effect once: what the log keeps of an `Idempotency-Key`. */
+export interface IdempotencyClaim {
+  /** Who and where: user, method and path. */
+  readonly scope: string
+  readonly key: string
+  /** Hash of the parsed body. */
+  readonly fingerprint: string
+}
 
 /** One request, as a handler sees it. */
 export interface Call {
@@ -15,7 +23,7 @@ export interface Call {
   /** The parsed body. @throws {ConvokeError} `unsupported_media_type`, `payload_too_large`, `invalid_json`, `invalid_body` */
   json<T>(schema: z.ZodType<T>): Promise<T>
   /** What the `Idempotency-Key` header asks for with this body. @throws {ConvokeError} `invalid_idempotency_key` */
-  idempotency(body: unknown): Idempotency | undefined
+  idempotency(body: unknown): IdempotencyClaim | undefined
   readonly incoming: IncomingMessage
   /** For streams, which write to it themselves and answer `'streaming'`. */
   readonly outgoing: ServerResponse
@@ -37,6 +45,8 @@ export interface DocumentedAnswer {
   readonly schema?: z.ZodType
   /** Default `application/json`. */
   readonly contentType?: string
+  /** Headers worth telling of, in the document's own shape. */
+  readonly headers?: Readonly<Record<string, { readonly description: string; readonly schema: { readonly type: 'string' } }>>
 }
 
 /** One route. Paths are written as in OpenAPI: `/v1/sessions/{id}`. */

@@ -66,8 +66,8 @@ export const SSE_HEADERS = {
   'x-accel-buffering': 'no',
 } as const
 
-/** What opens every event stream: how long to wait before reconnecting, in ms. */
-export const SSE_RETRY = 'retry: 2000\n\n'
+/** First line of every event stream: how long to wait before reconnecting, in ms. A blank line must follow. */
+export const SSE_RETRY = 'retry: 2000\n'
 /** What is written into silence. */
 export const SSE_KEEP_ALIVE = new TextEncoder().encode(': keepalive\n\n')
 /** What tells readers that the server stops: come back in a moment. */

@@ -50,7 +50,13 @@ async function openServer(bodyBytesMax: number): Promise<WebSocketServer> {
   return server
 }
 
-async function upgrade(options: UpgradeOptions, sockets: () => Promise<WebSocketServer>, request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+async function upgrade(
+  options: UpgradeOptions,
+  sockets: () => Promise<WebSocketServer>,
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): Promise<void> {
   const header = (name: string) => {
     const value = request.headers[name]
     return Array.isArray(value) ? value[0] : value

@@ -8,8 +8,9 @@
  */
 import type { UserId } from '../domain/ids.ts'
 import type { Clock } from '../domain/ports.ts'
-import type { LogBatch, Store } from '../log/store.ts'
+import type { EventBatch } from './codec.ts'
 import type { Hub, LiveBatch } from './hub.ts'
+import type { LogReader } from './log-reader.ts'
 import type { ByteSink } from './sink.ts'
 import { gateOf, KEEP_ALIVE_MS, READER_BUFFER_BYTES_MAX } from './tail.ts'
 
@@ -36,13 +37,13 @@ export function decodeFeedCursor(text: string): FeedCursor | undefined {
 
 /** What a feed tail reads and where it writes. */
 export interface FeedTailOptions {
-  readonly store: Store
+  readonly store: LogReader
   readonly hub: Hub
   readonly clock: Clock
   readonly owner: UserId
   readonly after: FeedCursor
   /** The frames of a batch from event `skip` on. */
-  readonly encode: (batch: LogBatch, skip: number) => Uint8Array
+  readonly encode: (batch: EventBatch, skip: number) => Uint8Array
   readonly sink: ByteSink
   readonly keepAlive: Uint8Array
   readonly onClose?: () => void
@@ -139,7 +140,7 @@ export class FeedTail {
     if (page.more) this.#behind = true
   }
 
-  #put(batch: LogBatch, skip: number): void {
+  #put(batch: EventBatch, skip: number): void {
     if (skip >= batch.events.length) return
     const { sink, encode } = this.#options
     const bytes = encode(batch, skip)

@@ -10,9 +10,9 @@
 import type { Recorded } from '../domain/event.ts'
 import type { Position, SessionId } from '../domain/ids.ts'
 import type { Clock } from '../domain/ports.ts'
-import type { LogBatch, Store } from '../log/store.ts'
-import type { Codec } from './codec.ts'
+import type { Codec, EventBatch } from './codec.ts'
 import type { Hub, LiveBatch } from './hub.ts'
+import type { LogReader } from './log-reader.ts'
 import type { ByteSink } from './sink.ts'
 import { READ_EVENTS_MAX } from '../log/store.ts'
 import { encodeOnce } from './codec.ts'
@@ -30,10 +30,10 @@ const PAGE_EVENTS_MIN = 16
 /** Events that are encoded at once in a replay: what a reader is given beyond its limit is at most these. */
 const SLICE_EVENTS = 32
 
-const gates = new WeakMap<Store, Gate>()
+const gates = new WeakMap<LogReader, Gate>()
 
 /** The gate that all readers of `store` pass for a page. */
-export function gateOf(store: Store): Gate {
+export function gateOf(store: LogReader): Gate {
   const known = gates.get(store) ?? new Gate(PAGES_AT_ONCE)
   gates.set(store, known)
   return known
@@ -41,7 +41,7 @@ export function gateOf(store: Store): Gate {
 
 /** What a tail reads and where it writes. */
 export interface TailOptions {
-  readonly store: Store
+  readonly store: LogReader
   readonly hub: Hub
   readonly clock: Clock
   readonly stream: SessionId
@@ -113,7 +113,7 @@ export class Tail {
   }
 
   /** Writes a batch, and ends the stream behind the end of a run where that was asked for. */
-  #write(batch: LogBatch): void {
+  #write(batch: EventBatch): void {
     this.#position = batch.to
     this.#put(this.#options.codec.encode(batch))
     const last = batch.events.at(-1)
@@ -188,7 +188,7 @@ export class Tail {
 }
 
 /** Pages as small batches, so that replay and live go through the same codec. Times may differ inside a page: a batch has one. */
-function* batchesOf(stream: SessionId, events: readonly Recorded[]): Generator<LogBatch> {
+function* batchesOf(stream: SessionId, events: readonly Recorded[]): Generator<EventBatch> {
   let from = 0
   while (from < events.length) {
     const first = events[from] as Recorded
@@ -201,7 +201,7 @@ function* batchesOf(stream: SessionId, events: readonly Recorded[]): Generator<L
 }
 
 /** The batch up to and with the first end of a run in it. */
-function cutAfterEnd(batch: LogBatch): LogBatch {
+function cutAfterEnd(batch: EventBatch): EventBatch {
   const end = batch.events.findIndex(isTerminal)
   if (end === -1 || end === batch.events.length - 1) return batch
   return { ...batch, to: batch.from + end, events: batch.events.slice(0, end + 1) }

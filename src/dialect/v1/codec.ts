@@ -7,8 +7,7 @@
 import type { StreamEvent } from '../../domain/event.ts'
 import type { SessionId } from '../../domain/ids.ts'
 import type { Usage } from '../../domain/usage.ts'
-import type { LogBatch } from '../../log/store.ts'
-import type { Codec } from '../../stream/codec.ts'
+import type { Codec, EventBatch } from '../../stream/codec.ts'
 import { encodeMessage } from './message-codec.ts'
 
 /** Which events a reader wants. */
@@ -42,7 +41,7 @@ export function sseCodec(view: EventView): Codec {
 }
 
 /** The SSE frames of a batch. `cursor` and `skip` serve the stream over many sessions. */
-export function sseFrames(batch: LogBatch, view: EventView, skip = 0, cursor?: (index: number) => string): string {
+export function sseFrames(batch: EventBatch, view: EventView, skip = 0, cursor?: (index: number) => string): string {
   const timestamp = new Date(batch.atMs).toISOString()
   let text = ''
   for (let index = skip; index < batch.events.length; index++) {

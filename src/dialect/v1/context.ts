@@ -3,19 +3,19 @@ import type { CommandService } from '../../command/service.ts'
 import type { SessionId } from '../../domain/ids.ts'
 import type { ModelRegistry } from '../../domain/model.ts'
 import type { Clock, Random, Telemetry } from '../../domain/ports.ts'
-import type { Principal } from '../../domain/principal.ts'
-import type { Store } from '../../log/store.ts'
+import type { Principal, Scope } from '../../domain/principal.ts'
 import type { SessionReads } from '../../projection/reads.ts'
 import type { SessionSummary } from '../../projection/session-summary.ts'
 import type { Hub } from '../../stream/hub.ts'
-import { authorize } from '../../domain/principal.ts'
+import type { LogReader } from '../../stream/log-reader.ts'
+import { authorize, hasScope } from '../../domain/principal.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 import { parseSessionId } from '../../domain/ids.ts'
 
 /** Everything that `/v1` reads and calls. */
 export interface V1Context {
   readonly commands: CommandService
-  readonly store: Store
+  readonly store: LogReader
   readonly reads: SessionReads
   readonly hub: Hub
   readonly models: ModelRegistry
@@ -40,9 +40,14 @@ export function sessionIdOf(text: string): SessionId {
   return id
 }
 
-/** The session that `principal` may read. @throws {ConvokeError} `invalid_id`, `not_found`, `forbidden` */
-export async function readableSession(context: V1Context, text: string, principal: Principal): Promise<SessionSummary> {
+/** The session in which `principal` may act with `scope`. @throws {ConvokeError} `invalid_id`, `not_found`, `forbidden` */
+export async function findSession(context: V1Context, text: string, principal: Principal, scope: Scope = 'sessions:read'): Promise<SessionSummary> {
   const summary = await context.reads.session(sessionIdOf(text))
-  authorize(principal, 'sessions:read', summary?.owner)
+  authorize(principal, scope, summary?.owner)
   return summary as SessionSummary
+}
+
+/** For what no session owns yet. @throws {ConvokeError} `forbidden` */
+export function requireScope(principal: Principal, scope: Scope): void {
+  if (!hasScope(principal, scope)) throw new ConvokeError('forbidden', `this needs the scope ${scope}`)
 }

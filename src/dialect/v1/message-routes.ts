@@ -10,12 +10,16 @@ import { messageId, parseRunId, runId } from '../../domain/ids.ts'
 import { LIST_LIMIT_MAX } from '../../projection/reads.ts'
 import * as wire from '../../wire/v1/schemas.ts'
 import { replayHeaders } from './answers.ts'
-import { readableSession, sessionIdOf } from './context.ts'
+import { findSession, sessionIdOf } from './context.ts'
 import { decodeUserMessage, encodeMessage } from './message-codec.ts'
 import { intQuery, parseQuery } from './query.ts'
 
 const PARAMS = z.object({ id: z.string().describe('UUID of the session') })
-const LIST_QUERY = z.object({ limit: intQuery(1, LIST_LIMIT_MAX).optional(), offset: intQuery(0, Number.MAX_SAFE_INTEGER).optional() })
+const LIST_QUERY = z.object({
+  limit: intQuery(1, LIST_LIMIT_MAX).optional(),
+  offset: intQuery(0, Number.MAX_SAFE_INTEGER).optional(),
+  cursor: z.string().max(200).optional().describe('next_cursor of the page before; instead of offset'),
+})
 /** Default rows of a page of messages. */
 const LIST_LIMIT = 100
 /** Turns that a message may allow. */
@@ -51,11 +55,12 @@ function sendMessage(context: V1Context): Route {
       'queue_full',
       'idempotency_key_reused',
       'unauthorized',
+      'forbidden',
     ],
     async handle(call) {
       const id = sessionIdOf(call.param('id'))
       const body = await call.json(wire.SendMessage)
-      await readableSession(context, id, call.principal)
+      await findSession(context, id, call.principal, 'sessions:write')
       const command = messageCommand(context, body)
       const result = await context.commands.execute(id, command, call.principal, call.idempotency(body))
       const { runId: run, messageId: message, accepted } = result.reply
@@ -89,7 +94,7 @@ function runOptions(context: V1Context, body: wire.SendMessage): RunOptions {
   const overrides = body.overrides ?? {}
   const { system_prompt: systemPrompt, max_turns: maxTurns } = overrides
   if (maxTurns != null && (maxTurns < 1 || maxTurns > MAX_TURNS)) throw invalidOverrides('max_turns', `must be 1 to ${MAX_TURNS}`)
-  if (systemPrompt != null && systemPrompt.length > wire.SYSTEM_PROMPT_CHARS_MAX)
+  if (systemPrompt != null && isLonger(systemPrompt, wire.SYSTEM_PROMPT_CHARS_MAX))
     throw invalidOverrides('system_prompt', `may have at most ${wire.SYSTEM_PROMPT_CHARS_MAX} characters`)
   const autoApprove = overrides.auto_approve == null ? undefined : parseAutoApprove(overrides.auto_approve)
   const name = overrides.model ?? body.model
@@ -116,11 +121,19 @@ function invalidOverrides(field: string, detail: string): ConvokeError {
 function contextItems(items: readonly z.infer<typeof wire.ContextItem>[]): readonly ContextItem[] {
   const refuse = (detail: string) => new ConvokeError('invalid_context', `context ${detail}`)
   if (items.length > wire.CONTEXT.items) throw refuse(`may have at most ${wire.CONTEXT.items} items`)
-  if (items.some((item) => item.name.length > wire.CONTEXT.nameChars)) throw refuse(`names may have at most ${wire.CONTEXT.nameChars} characters`)
-  if (items.some((item) => item.content.length > wire.CONTEXT.contentChars)) throw refuse(`contents may have at most ${wire.CONTEXT.contentChars} characters`)
-  const all = items.reduce((sum, item) => sum + item.content.length, 0)
-  if (all > wire.CONTEXT.allChars) throw refuse(`contents may have at most ${wire.CONTEXT.allChars} characters together`)
+  if (items.some((item) => isLonger(item.name, wire.CONTEXT.nameChars))) throw refuse(`names may have at most ${wire.CONTEXT.nameChars} characters`)
+  if (items.some((item) => isLonger(item.content, wire.CONTEXT.contentChars))) throw refuse(`contents may have at most ${wire.CONTEXT.contentChars} characters`)
+  if (isLonger(items.map((item) => item.content).join(''), wire.CONTEXT.allChars))
+    throw refuse(`contents may have at most ${wire.CONTEXT.allChars} characters together`)
   return items.filter((item) => item.content.trim() !== '').map(({ name, content, priority }) => ({ name, content, priority: priorityOf(priority) }))
+}
+
+/** Whether `text` has more than `most` characters: code points, as the contract counts, not UTF-16 units. */
+function isLonger(text: string, most: number): boolean {
+  if (text.length <= most) return false
+  let count = 0
+  for (const _ of text) if (++count > most) return true
+  return false
 }
 
 function priorityOf(priority: string | null | undefined): ContextItem['priority'] {
@@ -138,12 +151,26 @@ function listMessages(context: V1Context): Route {
     params: PARAMS,
     query: LIST_QUERY,
     answers: { 200: { description: 'A page of messages', schema: wire.MessageList } },
-    errors: ['invalid_id', 'invalid_request', 'not_found', 'unauthorized'],
+    errors: ['invalid_id', 'invalid_request', 'invalid_cursor', 'not_found', 'unauthorized', 'forbidden'],
     async handle(call) {
-      const summary = await readableSession(context, call.param('id'), call.principal)
+      const summary = await findSession(context, call.param('id'), call.principal)
       const query = parseQuery(call.url, LIST_QUERY)
-      const page = await context.reads.messages(summary.id, { limit: query.limit ?? LIST_LIMIT, offset: query.offset ?? 0 })
-      return { status: 200, json: { messages: page.items.map(({ message }) => encodeMessage(message)), total: page.total } }
+      const offset = query.cursor === undefined ? (query.offset ?? 0) : decodeCursor(query.cursor)
+      const page = await context.reads.messages(summary.id, { limit: query.limit ?? LIST_LIMIT, offset })
+      const next = offset + page.items.length
+      const messages = page.items.map(({ message }) => encodeMessage(message))
+      return { status: 200, json: { messages, total: page.total, next_cursor: next < page.total ? encodeCursor(next) : null } }
     },
   }
+}
+
+/** A transcript only grows at its end: the number of messages read is a stable place in it. */
+function encodeCursor(read: number): string {
+  return `m${read.toString(36)}`
+}
+
+function decodeCursor(text: string): number {
+  const read = /^m[0-9a-z]{1,10}$/.test(text) ? Number.parseInt(text.slice(1), 36) : Number.NaN
+  if (!Number.isSafeInteger(read)) throw new ConvokeError('invalid_cursor', 'this cursor is none of ours')
+  return read
 }

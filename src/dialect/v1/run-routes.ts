@@ -7,7 +7,7 @@ import { ConvokeError } from '../../domain/errors.ts'
 import { runId, type SessionId } from '../../domain/ids.ts'
 import * as wire from '../../wire/v1/schemas.ts'
 import { replayHeaders } from './answers.ts'
-import { readableSession, sessionIdOf } from './context.ts'
+import { findSession, sessionIdOf } from './context.ts'
 
 const PARAMS = z.object({ id: z.string().describe('UUID of the session') })
 const CALL_PARAMS = PARAMS.extend({ tool_call_id: z.string().describe('id of the call') })
@@ -38,9 +38,9 @@ function pendingTools(context: V1Context): Route {
     tag: 'runs',
     params: PARAMS,
     answers: { 200: { description: 'The open calls; none when nothing waits', schema: wire.PendingTools } },
-    errors: ['invalid_id', 'not_found', 'unauthorized'],
+    errors: ['invalid_id', 'not_found', 'unauthorized', 'forbidden'],
     async handle(call) {
-      const summary = await readableSession(context, call.param('id'), call.principal)
+      const summary = await findSession(context, call.param('id'), call.principal)
       const state = await context.store.state(summary.id)
       const asked = state?.calls.filter((open) => open.status === 'asked') ?? []
       if (state?.run === undefined) return { status: 200, json: { run_id: null, tool_calls: [] } }
@@ -129,7 +129,7 @@ function cancelRun(context: V1Context): Route {
     params: PARAMS,
     body: wire.Cancel,
     answers: { 200: { description: 'The run was cancelled, or is being cancelled', schema: wire.Cancelled } },
-    errors: ['invalid_id', 'not_found', 'session_not_running', 'run_mismatch', 'idempotency_key_reused', 'unauthorized'],
+    errors: ['invalid_id', 'not_found', 'session_not_running', 'run_mismatch', 'idempotency_key_reused', 'unauthorized', 'forbidden'],
     async handle(call) {
       const id = sessionIdOf(call.param('id'))
       const body = await call.json(wire.Cancel)
@@ -151,11 +151,11 @@ function setModel(context: V1Context): Route {
     params: PARAMS,
     body: wire.SetModel,
     answers: { 200: { description: 'Switched and stored', schema: wire.ModelSet } },
-    errors: ['invalid_id', 'invalid_model', 'not_found', 'session_not_running', 'run_mismatch', 'idempotency_key_reused', 'unauthorized'],
+    errors: ['invalid_id', 'invalid_model', 'not_found', 'session_not_running', 'run_mismatch', 'idempotency_key_reused', 'unauthorized', 'forbidden'],
     async handle(call) {
       const id = sessionIdOf(call.param('id'))
       const body = await call.json(wire.SetModel)
-      await readableSession(context, id, call.principal)
+      await findSession(context, id, call.principal, 'sessions:write')
       const command = { type: 'SetModel', runId: runId(body.run_id.toLowerCase()), model: context.models.resolve(body.model) } as const
       const result = await context.commands.execute(id, command, call.principal, call.idempotency(body))
       return { status: 200, json: { accepted: true, run_id: body.run_id, model: body.model }, headers: replayHeaders(result) }

@@ -1,15 +1,15 @@
 /** Sessions: list, create, read, change, delete. */
 import { z } from 'zod'
-import type { Route } from '../../http/route.ts'
+import type { Scope } from '../../domain/principal.ts'
+import type { Call, Route } from '../../http/route.ts'
 import type { ListKey } from '../../projection/reads.ts'
 import type { SessionSummary } from '../../projection/session-summary.ts'
 import type { V1Context } from './context.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 import { parseSessionId, sessionId } from '../../domain/ids.ts'
-import { hasScope } from '../../domain/principal.ts'
 import { LIST_LIMIT_MAX } from '../../projection/reads.ts'
 import * as wire from '../../wire/v1/schemas.ts'
-import { readableSession, sessionIdOf } from './context.ts'
+import { findSession, requireScope, sessionIdOf } from './context.ts'
 import { encodeConfig } from './server-routes.ts'
 import { replayHeaders } from './answers.ts'
 import { intQuery, parseQuery } from './query.ts'
@@ -39,10 +39,10 @@ function listSessions(context: V1Context): Route {
     tag: 'sessions',
     query: LIST_QUERY,
     answers: { 200: { description: 'A page of sessions', schema: wire.SessionList } },
-    errors: ['invalid_request', 'invalid_cursor', 'unauthorized'],
+    errors: ['invalid_request', 'invalid_cursor', 'unauthorized', 'forbidden'],
     async handle(call) {
       const query = parseQuery(call.url, LIST_QUERY)
-      requireRead(call.principal)
+      requireScope(call.principal, 'sessions:read')
       const status = statusOf(query.status)
       const limit = query.limit ?? LIST_LIMIT
       const page = await context.reads.sessions({
@@ -68,8 +68,9 @@ function createSession(context: V1Context): Route {
     tag: 'sessions',
     body: wire.CreateSession,
     answers: { 201: { description: 'The session', schema: wire.Session } },
-    errors: ['invalid_request', 'invalid_model', 'cwd_not_allowed', 'idempotency_key_reused', 'unauthorized'],
+    errors: ['invalid_request', 'invalid_model', 'cwd_not_allowed', 'idempotency_key_reused', 'unauthorized', 'forbidden'],
     async handle(call) {
+      requireScope(call.principal, 'sessions:write')
       const body = await call.json(wire.CreateSession)
       const idempotency = call.idempotency(body)
       const agent = body.agent ?? context.agents[0] ?? ''
@@ -80,7 +81,7 @@ function createSession(context: V1Context): Route {
       const id = sessionId(context.random.uuid())
       const result = await context.commands.execute(id, { type: 'CreateSession', title: body.title, agent, ...cwd, ...model }, call.principal, idempotency)
       if (!result.replayed) context.onSessionCreated(result.stream)
-      const summary = await readableSession(context, result.stream, call.principal)
+      const summary = await findSession(context, result.stream, call.principal, 'sessions:write')
       return { status: 201, json: encodeSession(summary), headers: { location: `/v1/sessions/${result.stream}`, ...replayHeaders(result) } }
     },
   }
@@ -95,10 +96,9 @@ function getSession(context: V1Context): Route {
     tag: 'sessions',
     params: SESSION_PARAMS,
     answers: { 200: { description: 'The session and the server’s settings', schema: wire.SessionDetail } },
-    errors: ['invalid_id', 'not_found', 'unauthorized'],
+    errors: ['invalid_id', 'not_found', 'unauthorized', 'forbidden'],
     async handle(call) {
-      const summary = await readableSession(context, call.param('id'), call.principal)
-      return { status: 200, json: { session: encodeSession(summary), config: encodeConfig(context) } }
+      return { status: 200, json: await sessionDetail(context, call, 'sessions:read') }
     },
   }
 }
@@ -113,14 +113,13 @@ function updateSession(context: V1Context): Route {
     params: SESSION_PARAMS,
     body: wire.UpdateSession,
     answers: { 200: { description: 'The session and the server’s settings', schema: wire.SessionDetail } },
-    errors: ['invalid_id', 'not_found', 'idempotency_key_reused', 'unauthorized'],
+    errors: ['invalid_id', 'not_found', 'idempotency_key_reused', 'unauthorized', 'forbidden'],
     async handle(call) {
       const id = sessionIdOf(call.param('id'))
       const body = await call.json(wire.UpdateSession)
       const change = { ...(body.title == null ? {} : { title: body.title }), ...(body.visibility == null ? {} : { visibility: body.visibility }) }
       const result = await context.commands.execute(id, { type: 'UpdateSession', ...change }, call.principal, call.idempotency(body))
-      const summary = await readableSession(context, id, call.principal)
-      return { status: 200, json: { session: encodeSession(summary), config: encodeConfig(context) }, headers: replayHeaders(result) }
+      return { status: 200, json: await sessionDetail(context, call, 'sessions:write'), headers: replayHeaders(result) }
     },
   }
 }
@@ -134,13 +133,22 @@ function deleteSession(context: V1Context): Route {
     tag: 'sessions',
     params: SESSION_PARAMS,
     answers: { 204: { description: 'Deleted, now or before' } },
-    errors: ['invalid_id', 'not_found', 'idempotency_key_reused', 'unauthorized'],
+    errors: ['invalid_id', 'not_found', 'idempotency_key_reused', 'unauthorized', 'forbidden'],
     async handle(call) {
       const id = sessionIdOf(call.param('id'))
       const result = await context.commands.execute(id, { type: 'DeleteSession' }, call.principal, call.idempotency({}))
       return { status: 204, headers: replayHeaders(result) }
     },
   }
+}
+
+async function sessionDetail(context: V1Context, call: Call, scope: Scope): Promise<wire.SessionDetail> {
+  const id = sessionIdOf(call.param('id'))
+  // The head first: what happens meanwhile is then shown twice to a reader that goes on from it, never left out.
+  const head = (await context.store.head(id)) ?? 0
+  const summary = await findSession(context, id, call.principal, scope)
+  const state = await context.store.state(id)
+  return { session: encodeSession(summary), config: encodeConfig(context), position: head, run_position: state?.run?.startedAt ?? null }
 }
 
 /** A session as the wire shows it. */
@@ -166,10 +174,6 @@ export function encodeSession(summary: SessionSummary): wire.Session {
     model: summary.model ?? null,
     message_count: summary.messageCount,
   }
-}
-
-function requireRead(principal: Parameters<typeof hasScope>[0]): void {
-  if (!hasScope(principal, 'sessions:read')) throw new ConvokeError('forbidden', 'this needs the scope sessions:read')
 }
 
 /** Deleted sessions are hidden unless they are asked for. An unknown value is ignored, as the contract says. */

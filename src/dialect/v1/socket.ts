@@ -6,25 +6,23 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { RawData, WebSocket } from 'ws'
-import { z } from 'zod'
 import type { SessionCommand } from '../../domain/command.ts'
 import type { SessionId } from '../../domain/ids.ts'
 import type { Principal } from '../../domain/principal.ts'
-import type { StreamEvent } from '../../domain/event.ts'
 import type { SocketHandler } from '../../http/upgrade.ts'
-import type { LogBatch } from '../../log/store.ts'
-import type { Codec } from '../../stream/codec.ts'
-import type { ByteSink } from '../../stream/sink.ts'
+import type { Codec, EventBatch } from '../../stream/codec.ts'
 import type { V1Context } from './context.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 import { runId } from '../../domain/ids.ts'
 import { Tail } from '../../stream/tail.ts'
-import * as wire from '../../wire/v1/schemas.ts'
+import { refOf, SocketCommand, type SocketMessage } from '../../wire/v1/socket.ts'
 import { envelopeOf, wireEvent, type EventView } from './codec.ts'
-import { readableSession } from './context.ts'
-import { startOf } from './event-routes.ts'
+import { findSession } from './context.ts'
+import { EVENT_QUERY, gapOf, startOf, viewOf } from './cursor.ts'
 import { messageCommand } from './message-routes.ts'
+import { parseQuery } from './query.ts'
 import { decisionCommand } from './run-routes.ts'
+import { socketSink } from './socket-sink.ts'
 
 /** Commands of one socket that may be under way at once. */
 const COMMANDS_MAX = 64
@@ -32,34 +30,19 @@ const PATH = /^\/v1\/sessions\/([^/]+)\/ws$/
 const encoder = new TextEncoder()
 const KEEP_ALIVE = encoder.encode('{"type":"keepalive"}\n')
 
-const Ref = z.object({ ref: z.union([z.string().max(200), z.number()]).nullish() })
-const In = z.discriminatedUnion('type', [
-  Ref.extend({ type: z.literal('message'), message: wire.Message, kind: z.enum(['message', 'steering', 'follow_up']).nullish() }).loose(),
-  Ref.extend({
-    type: z.literal('decision'),
-    run_id: z.uuid(),
-    tool_call_id: z.string().nullish(),
-    action: z.enum(['accept', 'reject', 'custom_result']).nullish(),
-    content: z.string().nullish(),
-    decisions: wire.Decisions.shape.decisions.nullish(),
-  }),
-  Ref.extend({ type: z.literal('cancel'), run_id: z.uuid() }),
-  Ref.extend({ type: z.literal('resume'), after: z.int().min(0) }),
-])
-
-/** The handler for a socket's path. @throws {ConvokeError} `route_not_found`, `not_found`, `invalid_id`, `too_many_streams` */
-export async function openV1Socket(context: V1Context, _request: IncomingMessage, url: URL, principal: Principal): Promise<SocketHandler> {
+/** The handler for a socket's path. @throws {ConvokeError} `route_not_found`, `not_found`, `invalid_id`, `invalid_cursor`, `too_many_streams` */
+export async function openV1Socket(context: V1Context, request: IncomingMessage, url: URL, principal: Principal): Promise<SocketHandler> {
   const match = PATH.exec(url.pathname)
   if (match === null) throw new ConvokeError('route_not_found', 'there is no socket at this path')
-  const summary = await readableSession(context, match[1] ?? '', principal)
+  const summary = await findSession(context, match[1] ?? '', principal)
+  const query = parseQuery(url, EVENT_QUERY)
   if (context.streams.size >= context.streamsMax) throw new ConvokeError('too_many_streams', `the server holds ${context.streamsMax} streams already`)
   const head = (await context.store.head(summary.id)) ?? 0
-  const start = startOf(url.searchParams.get('after') ?? undefined, url.searchParams.get('log') ?? undefined, context.store.logId, head)
-  const view: EventView = url.searchParams.get('events') === 'all' ? 'all' : 'contract'
+  const header = request.headers['last-event-id']
+  const start = startOf({ ...query, header: typeof header === 'string' ? header : undefined }, context.store.logId, head)
   return (socket) => {
-    const session = new SocketSession(context, socket, summary.id, principal, view)
-    if (start.gap !== undefined)
-      session.send({ type: 'gap_detected', requested_after_id: start.gap.requested, oldest_available_id: 1, newest_available_id: head })
+    const session = new SocketSession(context, socket, summary.id, principal, viewOf(query.events))
+    if (start.gap !== undefined) session.send({ type: 'gap_detected', ...gapOf(start.gap.requested, 1, head) })
     session.follow(start.after)
   }
 }
@@ -69,7 +52,7 @@ class SocketSession {
   readonly #socket: WebSocket
   readonly #id: SessionId
   readonly #principal: Principal
-  readonly #view: EventView
+  readonly #codec: Codec
   #tail: Tail | undefined
   #commands = 0
 
@@ -78,7 +61,7 @@ class SocketSession {
     this.#socket = socket
     this.#id = id
     this.#principal = principal
-    this.#view = view
+    this.#codec = socketCodec(view)
     // 1012: the server restarts, come back (RFC 6455 registry).
     const entry = { end: () => socket.close(1012, 'the server stops') }
     context.streams.add(entry)
@@ -89,8 +72,9 @@ class SocketSession {
     socket.on('message', (data, isBinary) => this.#receive(data, isBinary))
   }
 
-  send(message: object): void {
-    this.#socket.send(JSON.stringify(message))
+  send(message: SocketMessage): void {
+    // What is said to a socket that has gone is nobody's loss: events are in the log, and a command can be asked for again.
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(JSON.stringify(message))
   }
 
   /** Streams what stands after `after`; again after a `resume`. */
@@ -103,7 +87,7 @@ class SocketSession {
       clock,
       stream: this.#id,
       after,
-      codec: socketCodec(this.#view),
+      codec: this.#codec,
       sink: socketSink(this.#socket),
       keepAlive: KEEP_ALIVE,
       onError: (error) => telemetry.log('warn', 'a socket failed', { error: String(error) }),
@@ -111,43 +95,48 @@ class SocketSession {
     this.#tail.start()
   }
 
+  /** `data` is one Buffer: sockets are opened with ws's default `binaryType`. */
   #receive(data: RawData, isBinary: boolean): void {
     if (isBinary) return this.send({ type: 'error', ref: null, code: 'invalid_request', error: 'send text frames' })
-    if (this.#commands >= COMMANDS_MAX) return this.send({ type: 'error', ref: null, code: 'overloaded', error: 'too many commands at once' })
-    this.#commands++
-    let ref: string | number | null = null
-    this.#perform(textOf(data), (found) => (ref = found))
+    const frame = parseJson((data as Buffer).toString('utf8'))
+    const ref = refOf(frame)
+    this.#perform(frame)
       .then((position) => this.send({ type: 'ack', ref, position }))
-      .catch((error: unknown) => {
-        const known = error instanceof ConvokeError ? error : new ConvokeError('internal_error', 'the server failed')
-        this.send({ type: 'error', ref, code: known.code, error: known.message })
-      })
-      .finally(() => this.#commands--)
+      .catch((error: unknown) => this.#refuse(ref, error))
   }
 
-  async #perform(text: string, setRef: (ref: string | number | null) => void): Promise<number> {
-    const value = parseJson(text)
-    setRef(Ref.safeParse(value).data?.ref ?? null)
-    const parsed = In.safeParse(value)
+  #refuse(ref: string | number | null, error: unknown): void {
+    if (error instanceof ConvokeError) return this.send({ type: 'error', ref, code: error.code, error: error.message })
+    this.#context.telemetry.log('error', 'a command over a socket failed', { error: String(error) })
+    this.send({ type: 'error', ref, code: 'internal_error', error: 'the server failed' })
+  }
+
+  async #perform(frame: unknown): Promise<number> {
+    if (frame === undefined) throw new ConvokeError('invalid_json', 'the frame is not valid JSON')
+    const parsed = SocketCommand.safeParse(frame)
     if (!parsed.success) throw new ConvokeError('invalid_body', parsed.error.issues[0]?.message ?? 'the frame is not valid')
-    const frame = parsed.data
-    if (frame.type === 'resume') {
-      const head = (await this.#context.store.head(this.#id)) ?? 0
-      if (frame.after > head) throw new ConvokeError('invalid_cursor', `the session has ${head} events`)
-      this.follow(frame.after)
-      return frame.after
+    if (this.#commands >= COMMANDS_MAX) throw new ConvokeError('overloaded', 'too many commands at once')
+    this.#commands++
+    try {
+      if (parsed.data.type === 'resume') return await this.#resume(parsed.data.after)
+      return (await this.#context.commands.execute(this.#id, this.#command(parsed.data), this.#principal)).to
+    } finally {
+      this.#commands--
     }
-    const result = await this.#context.commands.execute(this.#id, this.#command(frame), this.#principal)
-    return result.to
   }
 
-  #command(frame: Exclude<z.infer<typeof In>, { type: 'resume' }>): SessionCommand {
+  async #resume(after: number): Promise<number> {
+    const head = (await this.#context.store.head(this.#id)) ?? 0
+    if (after > head) throw new ConvokeError('invalid_cursor', `the session has ${head} events`)
+    this.follow(after)
+    return after
+  }
+
+  #command(frame: Exclude<SocketCommand, { type: 'resume' }>): SessionCommand {
     switch (frame.type) {
       case 'message': {
-        // `type` names the frame here, so the message's own type travels as `kind`.
-        const body = wire.SendMessage.safeParse({ ...frame, type: frame.kind ?? 'message' })
-        if (!body.success) throw new ConvokeError('invalid_body', body.error.issues[0]?.message ?? 'the frame is not valid')
-        return messageCommand(this.#context, body.data)
+        const { type: _frameType, ref: _ref, kind, ...body } = frame
+        return messageCommand(this.#context, { ...body, type: kind })
       }
       case 'cancel':
         return { type: 'CancelRun', runId: runId(frame.run_id.toLowerCase()) }
@@ -160,15 +149,13 @@ class SocketSession {
   }
 }
 
-function textOf(data: RawData): string {
-  return (Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as ArrayBuffer)).toString('utf8')
-}
-
+/** `undefined`, which JSON cannot say, for what is no JSON. */
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
-  } catch (error) {
-    throw new ConvokeError('invalid_json', 'the frame is not valid JSON', { cause: error })
+  } catch {
+    // The caller answers it as `invalid_json`.
+    return undefined
   }
 }
 
@@ -177,38 +164,14 @@ function socketCodec(view: EventView): Codec {
   return { name: `v1-ws:${view}`, encode: (batch) => encoder.encode(socketLines(batch, view)) }
 }
 
-function socketLines(batch: LogBatch, view: EventView): string {
+function socketLines(batch: EventBatch, view: EventView): string {
   const timestamp = new Date(batch.atMs).toISOString()
   return batch.events
-    .map((event: StreamEvent, index) => {
-      const wireForm = wireEvent(event)
-      if (wireForm.additional && view === 'contract') return ''
-      const envelope = envelopeOf(batch.stream, batch.from + index, timestamp, wireForm)
-      return `${JSON.stringify({ type: 'event', name: wireForm.name, ...envelope })}\n`
+    .map((event, index) => {
+      const wire = wireEvent(event)
+      if (wire.additional && view === 'contract') return ''
+      const envelope = envelopeOf(batch.stream, batch.from + index, timestamp, wire)
+      return `${JSON.stringify({ type: 'event', name: wire.name, ...envelope })}\n`
     })
     .join('')
-}
-
-function socketSink(socket: WebSocket): ByteSink {
-  let drain: () => void = () => undefined
-  return {
-    write(bytes) {
-      for (const line of Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8').split('\n')) {
-        if (line !== '') socket.send(line, () => drain())
-      }
-      return socket.bufferedAmount === 0
-    },
-    buffered: () => socket.bufferedAmount,
-    end: () => socket.close(1000),
-    destroy: () => socket.terminate(),
-    onDrain(listener) {
-      drain = () => {
-        if (socket.bufferedAmount === 0) listener()
-      }
-    },
-    onClose(listener) {
-      if (socket.readyState === socket.CLOSED) return listener()
-      socket.once('close', listener)
-    },
-  }
 }

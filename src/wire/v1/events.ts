@@ -123,7 +123,9 @@ export type CallUsage = z.infer<typeof CallUsage>
 /** Every schema of this file by the name that it has in the OpenAPI document. */
 export function eventComponents(): Readonly<Record<string, z.ZodType>> {
   const payloads = (Object.keys(EVENTS) as EventName[]).map((name) => {
-    const wrapped = z.object({ [tagOf(name)]: EVENTS[name] }).describe(`SSE event \`${name}\`${Object.hasOwn(ADDITIONAL_EVENTS, name) ? ', with events=all' : ''}`)
+    const wrapped = z
+      .object({ [tagOf(name)]: EVENTS[name] })
+      .describe(`SSE event \`${name}\`${Object.hasOwn(ADDITIONAL_EVENTS, name) ? ', with events=all' : ''}`)
     return [`${tagOf(name)}Event`, wrapped] as const
   })
   return { EventEnvelope, GapDetected, ...Object.fromEntries(payloads) }

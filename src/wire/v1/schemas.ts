@@ -45,7 +45,14 @@ export const ServerConfig = z
   .object({ default_model: z.string().nullable(), auto_approve_mode: z.enum(['none', 'all', 'custom']) })
   .meta({ id: 'ServerConfig' })
 
-export const SessionDetail = z.object({ session: Session, config: ServerConfig }).meta({ id: 'SessionDetail' })
+export const SessionDetail = z
+  .object({
+    session: Session,
+    config: ServerConfig,
+    position: z.int().min(0).describe('head of the session: where a reader that has seen the rest begins'),
+    run_position: z.int().min(1).nullable().describe('position of the active run’s start'),
+  })
+  .meta({ id: 'SessionDetail' })
 
 export const CreateSession = z
   .object({
@@ -86,9 +93,7 @@ export const Message = z
   })
   .meta({ id: 'Message' })
 
-export const MessageList = z
-  .object({ messages: z.array(Message), total: z.int().min(0), next_cursor: z.string().nullable() })
-  .meta({ id: 'MessageList' })
+export const MessageList = z.object({ messages: z.array(Message), total: z.int().min(0), next_cursor: z.string().nullable() }).meta({ id: 'MessageList' })
 
 export const ContextItem = z.object({ name: z.string(), content: z.string(), priority: z.string().nullish() }).meta({ id: 'ContextItem' })
 
