@@ -1,7 +1,7 @@
 /**
  * The HTTP application: middleware in the house's order, then routes.
  *
- * Outermost first: request id, CORS, host and origin, authentication, time limit, the user's own middleware, routes, errors.
+ * Outermost first: request id, access log, CORS, body limit, host and origin, the user's own middleware, authentication, routes, errors.
  * Authentication comes before a body is read; every answer carries the request id, errors too.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -12,6 +12,7 @@ import type { Principal } from '../domain/principal.ts'
 import type { GuardOptions } from './guard.ts'
 import type { Answer, Route } from './route.ts'
 import { ConvokeError } from '../domain/errors.ts'
+import { requireBounded } from './body.ts'
 import { makeCall } from './call.ts'
 import { corsHeaders, type CorsOptions } from './cors.ts'
 import { problemOf } from './errors.ts'
@@ -25,6 +26,7 @@ export interface NodeBindings {
 }
 interface Variables {
   requestId: string
+  url: URL
   principal: Principal
   extraHeaders: Record<string, string>
 }
@@ -65,12 +67,13 @@ export function createHttpApp(options: HttpOptions): Hono<Env> {
   app.use('*', identify(options))
   if (options.cors !== undefined) app.use('*', cors(options.cors))
   app.use('*', async (c, next) => {
+    requireBounded(c.env.incoming, options.bodyBytesMax)
     guard((name) => c.req.header(name), options.guard)
     await next()
   })
   app.use('*', (c, next) => runOwn(options.middleware(), c, next))
   for (const route of options.routes) app.on(route.method.toUpperCase(), honoPath(route.path), (c) => answer(c, route, options))
-  app.notFound((c) => fail(c, notFound(options.routes, c.req.method, c.req.path), options))
+  app.notFound((c) => fail(c, notFound(options.routes, c.req.method, c.get('url').pathname), options))
   app.onError((error, c) => fail(c as Context<Env>, error, options))
   return app
 }
@@ -82,7 +85,9 @@ function identify(options: HttpOptions): MiddlewareHandler<Env> {
     c.set('extraHeaders', { 'x-request-id': requestId })
     const startedMs = options.clock.monotonicMs()
     const { method } = c.req
-    const path = new URL(c.req.url).pathname
+    const url = new URL(c.req.url)
+    c.set('url', url)
+    const path = url.pathname
     c.env.outgoing.once('close', () => {
       options.onRequest({ method, path, status: c.env.outgoing.statusCode, duration: options.clock.monotonicMs() - startedMs, requestId })
     })
@@ -115,13 +120,14 @@ function runOwn(own: readonly MiddlewareHandler[], c: Context<Env>, next: () => 
 }
 
 async function answer(c: Context<Env>, route: Route, options: HttpOptions): Promise<Response> {
-  const principal = route.public === true ? undefined : await options.access.authenticate((name) => c.req.header(name))
+  const header = (name: string) => c.req.header(name)
+  const principal = route.public === true ? undefined : await withinTime(options.access.authenticate(header), options)
   const call = makeCall({
     principal,
     requestId: c.get('requestId'),
-    url: new URL(c.req.url),
+    url: c.get('url'),
     param: (name) => c.req.param(name) ?? '',
-    header: (name) => c.req.header(name),
+    header,
     incoming: c.env.incoming,
     outgoing: c.env.outgoing,
     extraHeaders: c.get('extraHeaders'),
@@ -153,9 +159,9 @@ async function withinTime<T>(work: Promise<T>, options: HttpOptions): Promise<T>
 
 function fail(c: Context<Env>, error: unknown, options: HttpOptions): Response {
   const requestId = c.get('requestId') ?? 'req_unknown'
-  const { status, body, headers } = problemOf(error, { requestId, path: new URL(c.req.url).pathname })
+  const { status, body, headers } = problemOf(error, { requestId, path: c.get('url').pathname })
   if (status >= 500) options.onError(error, requestId)
-  if (error instanceof ConvokeError && error.code === 'method_not_allowed') headers['allow'] = allowed(options.routes, c.req.path).join(', ')
+  if (error instanceof ConvokeError && error.code === 'method_not_allowed') headers['allow'] = allowed(options.routes, c.get('url').pathname).join(', ')
   // What is left of a body that was refused must not be read as the next request.
   if (status === 413) headers['connection'] = 'close'
   return new Response(body, { status, headers: { ...headers, ...c.get('extraHeaders') } })

@@ -19,15 +19,22 @@ export async function readJson<T>(request: IncomingMessage, bytesMax: number, sc
   return parse(schema, parseJson(await readBytes(request, bytesMax)))
 }
 
+/** Refuses a request that announces a larger body, before anybody looks at it. @throws {ConvokeError} `payload_too_large` */
+export function requireBounded(request: IncomingMessage, bytesMax: number): void {
+  if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax)
+}
+
+function tooLarge(bytesMax: number): ConvokeError {
+  return new ConvokeError('payload_too_large', `a body may have at most ${bytesMax} bytes`)
+}
+
+/** A body in chunks announces no length: it is counted as it comes. */
 async function readBytes(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
-  const declared = Number(request.headers['content-length'] ?? 0)
-  const tooLarge = () => new ConvokeError('payload_too_large', `a body may have at most ${bytesMax} bytes`)
-  if (declared > bytesMax) throw tooLarge()
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length
-    if (size > bytesMax) throw tooLarge()
+    if (size > bytesMax) throw tooLarge(bytesMax)
     chunks.push(chunk)
   }
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
