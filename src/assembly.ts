@@ -2,6 +2,8 @@
 import type { MiddlewareHandler } from 'hono'
 import type { StaticKey, TokenHandler } from './access/keys.ts'
 import type { Config } from './config.ts'
+import type { ModelRegistry } from './domain/model.ts'
+import type { Telemetry } from './domain/ports.ts'
 import type { ServerEvents } from './server-events.ts'
 import type { V1Context } from './dialect/v1/context.ts'
 import type { Listener } from './http/listener.ts'
@@ -78,20 +80,10 @@ async function assembleOver(store: Store & SessionReads, options: AssemblyOption
   )
   const hub = new Hub()
   const committer = new Committer(store, hub)
-  const models = createModelRegistry({
-    providers: config.providers,
-    defaultModel: config.models.default,
-    aliases: config.models.aliases,
-    catalog: config.models.catalog,
-    apiKeys: config.apiKeys,
-    clock: systemClock,
-    telemetry,
-    demoPaceMs: config.models.demoPaceMs,
-    discover: config.models.discover,
-  })
+  const models = modelsOf(config, telemetry)
   const folders = new SessionFolders({ dataFolder: config.data, roots: config.workspace.roots, restricted: !options.open })
   const agent = builtinAgent({
-    store,
+    state: (session) => store.state(session),
     reads: store,
     models,
     tools: builtinTools({ clock: systemClock, env: toolEnvironment(config.environment) }),
@@ -142,6 +134,13 @@ async function assembleOver(store: Store & SessionReads, options: AssemblyOption
     await store.close()
   }
   return { url: urlOf(config.host, listener), stop: () => (stopping ??= stop()) }
+}
+
+/** The models that a configuration describes. */
+export function modelsOf(config: Config, telemetry: Telemetry, discover = config.models.discover): ModelRegistry {
+  const { providers, apiKeys, models } = config
+  const { default: defaultModel, aliases, catalog, demoPaceMs } = models
+  return createModelRegistry({ providers, defaultModel, aliases, catalog, apiKeys, clock: systemClock, telemetry, demoPaceMs, discover })
 }
 
 function openListener(context: V1Context, access: Access, options: AssemblyOptions): Promise<Listener> {

@@ -28,7 +28,7 @@ describe('a session', () => {
     expect(made.headers.get('location')).toBe(`/v1/sessions/${made.json.id}`)
     expect(made.json).toMatchObject({ title: 'first', cwd: null, run_status: { state: 'idle' } })
     const one = await get(`/v1/sessions/${made.json.id}`)
-    expect(one.json).toEqual({ session: made.json, config: { default_model: 'demo/convoke', auto_approve_mode: 'custom' } })
+    expect(one.json).toEqual({ session: made.json, config: { default_model: 'demo/convoke', auto_approve_mode: 'custom' }, position: 1, run_position: null })
     expect((await get('/v1/sessions?search=FIRST')).json).toMatchObject({ total: 1, sessions: [{ id: made.json.id }] })
     const changed = await ask(server.url, 'PATCH', `/v1/sessions/${made.json.id}`, { title: 'second' })
     expect(changed.json.session.title).toBe('second')

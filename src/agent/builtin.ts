@@ -61,7 +61,7 @@ class BuiltinRun {
   /** Loads what was said before this run, then follows the session. */
   async #begin(): Promise<void> {
     const { sessionId, startedAt } = this.#context
-    const [history, state] = await Promise.all([this.#memory.load(sessionId, startedAt), this.#parts.store.state(sessionId)])
+    const [history, state] = await Promise.all([this.#memory.load(sessionId, startedAt), this.#parts.state(sessionId)])
     this.#prompt = history
     this.#sessionModel = state?.model
     // What waited before this run began is in no event after its start.

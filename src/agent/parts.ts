@@ -1,10 +1,10 @@
 /** What the built-in agent is made of, and its limits. */
 import type { SessionId } from '../domain/ids.ts'
+import type { SessionState } from '../domain/session.ts'
 import type { ModelRegistry } from '../domain/model.ts'
 import type { Clock, Random, Telemetry } from '../domain/ports.ts'
 import type { Tool, ToolIntent } from '../domain/tool.ts'
 import type { SessionReads } from '../projection/reads.ts'
-import type { Store } from '../log/store.ts'
 import type { ApprovalPolicy } from './policy.ts'
 
 /** Turns of one run, unless the run says otherwise. */
@@ -30,7 +30,7 @@ export interface Folders {
 
 /** What the agent needs. */
 export interface AgentParts {
-  readonly store: Store
+  readonly state: (session: SessionId) => Promise<SessionState | undefined>
   readonly reads: SessionReads
   readonly models: ModelRegistry
   readonly tools: readonly Tool[]

@@ -1,6 +1,5 @@
 /** The command line. Each subcommand is imported when it is called, so that the others cost nothing. */
 import { Command, CommanderError } from 'commander'
-import { ConvokeError } from '../domain/errors.ts'
 import { VERSION } from '../version.ts'
 
 /** Runs the command line. Answers the exit code. */
@@ -24,6 +23,60 @@ export async function main(argv: readonly string[]): Promise<number> {
     .action(async (options: import('./serve.ts').ServeFlags) => {
       code = await (await import('./serve.ts')).serve(options)
     })
+  program
+    .command('chat [session]')
+    .description('talk to an agent; continues a session if one is named')
+    .option('--url <url>', 'server (default CONVOKE_URL, else http://127.0.0.1:4096)')
+    .option('--model <id>', 'model of a new session')
+    .option('--cwd <dir>', 'folder that a new session works in (default: this one)')
+    .option('--yes', 'allow every tool call; for pipes')
+    .action(async (session: string | undefined, options: import('./chat.ts').ChatFlags) => {
+      code = await (await import('./chat.ts')).chat(session, options)
+    })
+  const sessions = program.command('sessions').description('list sessions')
+  sessions
+    .option('--url <url>', 'server')
+    .option('--limit <n>', 'how many (default 50)')
+    .option('--json', 'one JSON object per line')
+    .action(async (options: { url?: string; limit?: string; json?: boolean }) => {
+      code = await (await import('./sessions.ts')).listSessions(options)
+    })
+  sessions
+    .command('assign')
+    .description('hand over all sessions of one user to another; the server must be stopped')
+    .requiredOption('--from <user>', 'whose sessions')
+    .requiredOption('--to <user>', 'the new owner')
+    .option('--data <dir>', 'folder of the log')
+    .option('--config <file>', 'configuration file')
+    .action(async (options: { from: string; to: string; data?: string; config?: string }) => {
+      code = await (await import('./sessions.ts')).assignSessions(options)
+    })
+  program
+    .command('tail <session>')
+    .description('show a session’s events as they come')
+    .option('--url <url>', 'server')
+    .option('--from <n>', 'begin at this position; 1 is the beginning')
+    .option('--json', 'one JSON object per event')
+    .option('--until-end', 'stop at the end of a run')
+    .action(async (session: string, options: { url?: string; from?: string; json?: boolean; untilEnd?: boolean }) => {
+      code = await (await import('./tail.ts')).tail(session, options)
+    })
+  for (const [name, description] of [
+    ['config', 'show the effective configuration, without secrets'],
+    ['doctor', 'look for what would keep a server from working'],
+  ] as const) {
+    program
+      .command(name)
+      .description(description)
+      .option('--config <file>', 'configuration file')
+      .option('--data <dir>', 'folder of the log')
+      .option('--host <address>', 'address')
+      .option('--port <n>', 'port')
+      .action(async (options: import('./doctor.ts').ConfigFlags) => {
+        const { doctor, showConfig } = await import('./doctor.ts')
+        code = await (name === 'config' ? showConfig(options) : doctor(options))
+      })
+  }
   try {
     await program.parseAsync([...argv], { from: 'user' })
     return code
@@ -35,7 +88,6 @@ export async function main(argv: readonly string[]): Promise<number> {
 /** Says what went wrong so that a person can act on it. */
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode
-  const known = error instanceof ConvokeError
-  process.stderr.write(`convoke: ${known || error instanceof Error ? (error as Error).message : String(error)}\n`)
+  process.stderr.write(`convoke: ${error instanceof Error ? error.message : String(error)}\n`)
   return 1
 }

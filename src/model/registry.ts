@@ -6,6 +6,7 @@ import { ConvokeError } from '../domain/errors.ts'
 import { catalogOf, DEFAULT_MODELS, unknownModel } from './catalog.ts'
 import { DEMO_INFO, DEMO_MODEL, demoModel } from './demo.ts'
 import { discover, type Discovered } from './discover.ts'
+import { probeProvider } from './probe.ts'
 import { loadProvider, type ModelMaker } from './provider.ts'
 import { sdkModel } from './sdk-model.ts'
 
@@ -81,13 +82,7 @@ export function createModelRegistry(options: RegistryOptions): ModelRegistry {
       makers.set(provider, maker)
       return sdkModel(id, (await maker)(model), info(id), () => options.clock.nowMs())
     },
-    async check() {
-      return [...providers].map(([provider, config]) => ({
-        provider,
-        ok: config.apiKey !== undefined || config.kind === 'openai-compatible',
-        detail: config.apiKey === undefined ? 'no key' : 'a key is set',
-      }))
-    },
+    check: (signal) => Promise.all([...providers].map(async ([provider, config]) => ({ provider, ...(await probeProvider(config, signal)) }))),
     close: () => stop.abort(),
   }
   if (options.defaultModel !== undefined) registry.resolve(options.defaultModel)

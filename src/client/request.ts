@@ -1,0 +1,84 @@
+/** Requests with retries that are safe: each command carries a key, so that it takes effect once however often it is sent. */
+import { ConvokeClientError, errorOf } from './errors.ts'
+
+/** How often one request is tried. */
+export const TRIES_MAX = 5
+/** First pause between tries, in ms; doubled each time, up to `PAUSE_MS_MAX`. */
+export const PAUSE_MS = 200
+/** Longest pause, in ms. */
+export const PAUSE_MS_MAX = 5_000
+
+/** How to reach the server. */
+export interface Connection {
+  /** Like `http://127.0.0.1:4096`. */
+  readonly url: string
+  readonly key?: string | undefined
+  /** Another `fetch`, for tests and odd places. */
+  readonly fetch?: typeof fetch | undefined
+}
+
+/** Sends a request and answers its JSON; `undefined` for an answer without a body. @throws {ConvokeClientError} */
+export async function request<T>(connection: Connection, method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const headers = headersOf(connection, body !== undefined)
+  if (method !== 'GET') headers['idempotency-key'] = newKey()
+  for (let tries = 1; ; tries++) {
+    const result = await attempt(connection, path, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(signal === undefined ? {} : { signal }),
+    })
+    if (result instanceof Response) return (result.status === 204 ? undefined : await result.json()) as T
+    if (tries >= TRIES_MAX || !isTransient(result) || signal?.aborted === true) throw result
+    await pause(result.retryAfterMs ?? pauseMs(tries), signal)
+  }
+}
+
+/** One try: the answer, or what kept it away. */
+async function attempt(connection: Connection, path: string, init: RequestInit): Promise<Response | ConvokeClientError> {
+  try {
+    const response = await (connection.fetch ?? fetch)(`${connection.url}${path}`, init)
+    return response.ok ? response : await errorOf(response)
+  } catch (cause) {
+    return new ConvokeClientError({ code: 'unreachable', message: `no server answers at ${connection.url}`, status: 0, cause })
+  }
+}
+
+/** Headers that every request carries. */
+export function headersOf(connection: Connection, hasBody = false): Record<string, string> {
+  return {
+    ...(connection.key === undefined ? {} : { authorization: `Bearer ${connection.key}` }),
+    ...(hasBody ? { 'content-type': 'application/json' } : {}),
+  }
+}
+
+/** Whether the same request may succeed later. */
+export function isTransient(error: ConvokeClientError): boolean {
+  return error.status === 0 || error.status === 429 || error.status === 502 || error.status === 503 || error.status === 504
+}
+
+/** The pause after try number `tries`, with jitter so that many clients do not come back at once. */
+export function pauseMs(tries: number): number {
+  const full = Math.min(PAUSE_MS * 2 ** (tries - 1), PAUSE_MS_MAX)
+  return full / 2 + (Math.random() * full) / 2
+}
+
+/** Waits; ends early, without a word, when the signal is aborted. */
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms)
+    signal?.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer)
+        resolve()
+      },
+      { once: true },
+    )
+  })
+}
+
+function newKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
