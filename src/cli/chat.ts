@@ -1,4 +1,5 @@
 /** `convoke chat`: a terminal client over the public API. */
+import { on } from 'node:events'
 import { createInterface, type Interface } from 'node:readline'
 import type { Client, ClientEvent } from '../client/index.ts'
 import { createClient, ConvokeClientError } from '../client/index.ts'
@@ -52,8 +53,8 @@ class Chat {
   readonly #renderer: Renderer
   readonly #stop = new AbortController()
   readonly #lines: Interface
+  readonly #runs = new RunEnds()
   #runId: string | undefined
-  #idle: () => void = () => undefined
   #interrupted = false
   #failed = false
 
@@ -66,48 +67,50 @@ class Chat {
   }
 
   async run(): Promise<number> {
+    // Begins to listen at once: lines of a pipe come before the server has answered anything.
+    const lines = on(this.#lines, 'line', { close: ['close'], signal: this.#stop.signal }) as AsyncIterable<[string]>
     const { session, position, run_position } = await this.#client.getSession(this.#id)
     this.#runId = session.run_status.run_id
     if (this.#options.interactive) process.stdout.write(`session ${this.#id}\n`)
-    this.#lines.on('SIGINT', () => this.#interrupt())
+    const onInterrupt = () => this.#interrupt()
+    this.#lines.on('SIGINT', onInterrupt)
+    process.on('SIGINT', onInterrupt)
     // An active run is shown from its start, an idle session from its end.
-    const following = this.#follow(run_position === null ? position : run_position - 1).catch((error: unknown) => {
-      this.#failed = true
-      process.stderr.write(`convoke: ${error instanceof Error ? error.message : String(error)}\n`)
-      this.#lines.close()
-      this.#idle()
-    })
+    const following = this.#follow(run_position === null ? position : run_position - 1).catch((error: unknown) => this.#fail(error))
     if (this.#runId === undefined) this.#prompt()
-    for await (const line of this.#lines) {
-      if (line.trim() !== '') await this.#say(line)
-      this.#prompt()
+    try {
+      for await (const [line] of lines) {
+        if (line.trim() !== '') await this.#say(line)
+        this.#prompt()
+      }
+    } catch (error) {
+      if (!this.#stop.signal.aborted) throw error
     }
-    this.#stop.abort()
+    this.#leave()
     await following
+    process.off('SIGINT', onInterrupt)
     return this.#failed ? 1 : 0
   }
 
   #prompt(): void {
-    if (this.#options.interactive) this.#lines.prompt()
+    if (this.#options.interactive && !this.#stop.signal.aborted) this.#lines.prompt()
   }
 
-  /** Says a line; a pipe waits for the answer before it says the next. */
+  /** Says a line, and waits for the end of the run that answers it before the next. */
   async #say(text: string): Promise<void> {
     this.#interrupted = false
-    const answered = new Promise<void>((resolve) => (this.#idle = resolve))
     try {
-      const sent = await this.#client.sendMessage(this.#id, text, { when_busy: 'enqueue' })
-      this.#runId = sent.run_id
+      const { run_id } = await this.#client.sendMessage(this.#id, text, { when_busy: 'enqueue' })
+      this.#runId = run_id
+      await this.#runs.ended(run_id)
     } catch (error) {
       this.#failed = true
-      process.stderr.write(`convoke: ${error instanceof Error ? error.message : String(error)}\n`)
-      return
+      this.#complain(error)
     }
-    await answered
   }
 
   async #follow(after: number): Promise<void> {
-    const onReconnect = () => void (this.#options.interactive && process.stderr.write('\n[the connection broke; trying again]\n'))
+    const onReconnect = () => void process.stderr.write('[the connection broke; trying again]\n')
     for await (const event of this.#client.events(this.#id, { after, all: true, signal: this.#stop.signal, onReconnect })) {
       process.stdout.write(this.#renderer.render(event))
       await this.#react(event)
@@ -120,7 +123,7 @@ class Chat {
     if (event.name === 'run_error') this.#failed = true
     if (event.name === 'run_completed' || event.name === 'run_error') {
       this.#runId = undefined
-      this.#idle()
+      this.#runs.end(event.runId)
     }
   }
 
@@ -129,10 +132,11 @@ class Chat {
     if (pending.run_id === null) return
     for (const call of pending.tool_calls) {
       const allowed = await this.#ask(call as ShownCall)
-      await this.#client.decide(this.#id, pending.run_id, { [call.id]: { action: allowed ? 'accept' : 'reject' } }).catch((error: unknown) => {
-        // Somebody else was faster, or the run ended meanwhile: the stream shows what became of it.
-        process.stderr.write(`convoke: ${error instanceof Error ? error.message : String(error)}\n`)
-      })
+      if (this.#stop.signal.aborted) return
+      // Somebody else may be faster, or the run has ended meanwhile: the stream shows what became of it.
+      await this.#client
+        .decide(this.#id, pending.run_id, { [call.id]: { action: allowed ? 'accept' : 'reject' } })
+        .catch((error: unknown) => this.#complain(error))
     }
   }
 
@@ -142,15 +146,61 @@ class Chat {
       process.stderr.write(`convoke: refused ${describeCall(call)} (nobody to ask; --yes allows everything)\n`)
       return false
     }
-    const answer = await new Promise<string>((resolve) => this.#lines.question(`allow ${describeCall(call)} ? [y/N] `, resolve))
+    const { signal } = this.#stop
+    const answer = await new Promise<string>((resolve) => {
+      signal.addEventListener('abort', () => resolve(''), { once: true })
+      this.#lines.question(`allow ${describeCall(call)} ? [y/N] `, { signal }, resolve)
+    })
     return /^y(es)?$/i.test(answer.trim())
   }
 
   /** The first Ctrl-C cancels the run, the second leaves. */
   #interrupt(): void {
-    if (this.#runId === undefined || this.#interrupted) return this.#lines.close()
+    if (this.#runId === undefined || this.#interrupted) return this.#leave()
     this.#interrupted = true
-    process.stdout.write('\n[cancelling; Ctrl-C again leaves]\n')
-    this.#client.cancel(this.#id, this.#runId).catch((error: unknown) => process.stderr.write(`convoke: ${String(error)}\n`))
+    process.stderr.write('\n[cancelling; Ctrl-C again leaves]\n')
+    this.#client.cancel(this.#id, this.#runId).catch((error: unknown) => this.#complain(error))
+  }
+
+  #leave(): void {
+    this.#stop.abort()
+    this.#lines.close()
+    this.#runs.release()
+  }
+
+  #fail(error: unknown): void {
+    this.#failed = true
+    this.#complain(error)
+    this.#leave()
+  }
+
+  #complain(error: unknown): void {
+    process.stderr.write(`convoke: ${error instanceof Error ? error.message : String(error)}\n`)
+  }
+}
+
+/** Who waits for the end of a run. The end may be seen before the answer that names the run. */
+class RunEnds {
+  readonly #waiting = new Map<string, () => void>()
+  #last: string | null = null
+  #released = false
+
+  /** Resolves when the run has ended, or when nobody listens any more. */
+  ended(runId: string): Promise<void> {
+    if (this.#released || this.#last === runId) return Promise.resolve()
+    return new Promise((resolve) => this.#waiting.set(runId, resolve))
+  }
+
+  end(runId: string | null): void {
+    this.#last = runId
+    const waiter = this.#waiting.get(runId ?? '')
+    this.#waiting.delete(runId ?? '')
+    waiter?.()
+  }
+
+  release(): void {
+    this.#released = true
+    for (const resolve of this.#waiting.values()) resolve()
+    this.#waiting.clear()
   }
 }
