@@ -9,7 +9,7 @@ export const JSON_DEPTH_MAX = 64
 /**
  * The body of `request` as `schema` reads it. Unknown fields are dropped, as the contract says.
  *
- * @throws {ConvokeError} `unsupported_media_type`, `payload_too_large`, `invalid_json`, `invalid_body`
+ * @throws {ConvokeError} `unsupported_media_type`, `payload_too_large`, `invalid_request`, `invalid_json`, `invalid_body`
  */
 export async function readJson<T>(request: IncomingMessage, bytesMax: number, schema: z.ZodType<T>): Promise<T> {
   const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
@@ -32,10 +32,16 @@ function tooLarge(bytesMax: number): ConvokeError {
 async function readBytes(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > bytesMax) throw tooLarge(bytesMax)
-    chunks.push(chunk)
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      size += chunk.length
+      if (size > bytesMax) throw tooLarge(bytesMax)
+      chunks.push(chunk)
+    }
+  } catch (error) {
+    if (error instanceof ConvokeError) throw error
+    // A peer that goes away in the middle is no failure of the server's, and the answer reaches nobody.
+    throw new ConvokeError('invalid_request', 'the body did not arrive whole', { cause: error })
   }
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
 }
