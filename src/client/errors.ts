@@ -24,17 +24,17 @@ export async function errorOf(response: Response): Promise<ConvokeClientError> {
   const body = parse(text)
   const seconds = Number(response.headers.get('retry-after') ?? Number.NaN)
   return new ConvokeClientError({
-    code: body?.code ?? 'bad_answer',
-    message: body?.error ?? `the server answered ${response.status}`,
+    code: typeof body?.code === 'string' ? body.code : 'bad_answer',
+    message: typeof body?.error === 'string' ? body.error : `the server answered ${response.status}`,
     status: response.status,
     requestId: response.headers.get('x-request-id') ?? undefined,
-    retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : undefined,
+    retryAfterMs: Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : undefined,
   })
 }
 
-function parse(text: string): { code?: string; error?: string } | undefined {
+function parse(text: string): { code?: unknown; error?: unknown } | undefined | null {
   try {
-    return JSON.parse(text) as { code?: string; error?: string }
+    return JSON.parse(text) as { code?: unknown; error?: unknown } | null
   } catch {
     // Not this server's words: a proxy's, perhaps. The status says enough.
     return undefined

@@ -2,12 +2,13 @@
  * A session's events, for as long as somebody wants them.
  *
  * C1. Every event after the cursor comes once, in order, through any number of broken connections.
- * C2. A connection that is silent for `SILENCE_MS` (the server speaks every 15 s) is taken for dead and made anew.
+ * C2. A connection that is silent for `SILENCE_MS` (the server speaks every 15 s) is taken for dead and made anew. Only waiting
+ *     counts: whoever takes the events may take their time.
  * C3. What waiting cannot mend (an unknown session, a wrong key) is thrown.
  */
-import { EventSourceParserStream } from 'eventsource-parser/stream'
+import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import { ConvokeClientError, errorOf } from './errors.ts'
-import { headersOf, isTransient, pause, pauseMs, type Connection } from './request.ts'
+import { headersOf, isTransient, pause, timerOf, waitMs, type Connection } from './request.ts'
 
 /** Silence after which a connection is made anew, in ms. */
 export const SILENCE_MS = 45_000
@@ -47,10 +48,12 @@ interface Envelope {
 export async function* followEvents(connection: Connection, sessionId: string, options: EventsOptions = {}): AsyncGenerator<ClientEvent, void, void> {
   let position = options.after
   for (let tries = 1; !isAborted(options.signal); tries++) {
+    const link = new AbortController()
+    let failure: unknown
     try {
-      const response = await open(connection, sessionId, options, position)
+      const response = await unlessSilent(connection, link, open(connection, sessionId, position, { ...options, signal: linked(link, options.signal) }))
       if (response.body === null || response.status === 204) return
-      for await (const message of messages(response.body, options.signal)) {
+      for await (const message of messages(connection, link, response.body)) {
         if (message.head !== undefined) position ??= message.head
         if (message.event === undefined) continue
         const event = message.event
@@ -60,16 +63,19 @@ export async function* followEvents(connection: Connection, sessionId: string, o
         yield event
         if (options.untilRunEnd === true && isEnd(event)) return
       }
-      // The stream ended in good order: the server stops, or (with `until`) has nothing more.
-      if (options.untilRunEnd === true && tries === 0 && position === undefined) return
     } catch (error) {
       if (isAborted(options.signal)) return
       if (error instanceof ConvokeClientError && !isTransient(error)) throw error
+      failure = error
     }
     if (isAborted(options.signal)) return
     options.onReconnect?.()
-    await pause(pauseMs(Math.max(1, Math.min(tries, 6))), options.signal)
+    await pause(connection, waitMs(failure, Math.max(1, Math.min(tries, 6))), options.signal)
   }
+}
+
+function linked(link: AbortController, signal: AbortSignal | undefined): AbortSignal {
+  return signal === undefined ? link.signal : AbortSignal.any([link.signal, signal])
 }
 
 function isAborted(signal: AbortSignal | undefined): boolean {
@@ -80,7 +86,12 @@ function isEnd(event: ClientEvent): boolean {
   return event.name === 'run_completed' || event.name === 'run_error'
 }
 
-async function open(connection: Connection, sessionId: string, options: EventsOptions, position: number | undefined): Promise<Response> {
+async function open(
+  connection: Connection,
+  sessionId: string,
+  position: number | undefined,
+  options: EventsOptions & { readonly signal: AbortSignal },
+): Promise<Response> {
   const query = new URLSearchParams()
   if (options.all === true) query.set('events', 'all')
   if (options.untilRunEnd === true) query.set('until', 'run_end')
@@ -88,7 +99,7 @@ async function open(connection: Connection, sessionId: string, options: EventsOp
   const url = `${connection.url}/v1/sessions/${encodeURIComponent(sessionId)}/events?${query}`
   const response = await (connection.fetch ?? fetch)(url, {
     headers: { ...headersOf(connection), accept: 'text/event-stream' },
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
+    signal: options.signal,
   })
   if (!response.ok) throw await errorOf(response)
   return response
@@ -100,56 +111,43 @@ interface StreamMessage {
   readonly head?: number
 }
 
-async function* messages(body: ReadableStream<Uint8Array>, signal: AbortSignal | undefined): AsyncGenerator<StreamMessage> {
-  let head: number | undefined
-  const parser = new EventSourceParserStream({
+async function* messages(connection: Connection, link: AbortController, body: ReadableStream<Uint8Array>): AsyncGenerator<StreamMessage> {
+  const found: (EventSourceMessage | { readonly head: number })[] = []
+  const parser = createParser({
+    onEvent: (message) => void found.push(message),
     onComment(comment) {
       const match = /^\s*head (\d+)$/.exec(comment)
-      if (match !== null) head = Number(match[1])
+      if (match !== null) found.push({ head: Number(match[1]) })
     },
   })
-  const reader = body
-    .pipeThrough(watchdog())
-    .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)
-    .pipeThrough(parser)
-    .getReader()
+  const decoder = new TextDecoder()
+  const reader = body.getReader()
   try {
-    while (!isAborted(signal)) {
-      const { done, value } = await reader.read()
-      if (head !== undefined) {
-        yield { head }
-        head = undefined
-      }
+    while (!link.signal.aborted) {
+      const { done, value } = await unlessSilent(connection, link, reader.read())
       if (done) return
-      const event = eventOf(value.event ?? 'message', value.data)
-      if (event !== undefined) yield { event }
+      parser.feed(decoder.decode(value, { stream: true }))
+      // Read one by one, so that what stands before a frame that cannot be read is not lost.
+      for (const message of found.splice(0)) yield 'head' in message ? message : eventOf(message.event ?? 'message', message.data)
     }
   } finally {
     await reader.cancel().catch(() => undefined)
   }
 }
 
-/** Passes bytes on, and breaks the stream when none came for `SILENCE_MS`. */
-function watchdog(): TransformStream<Uint8Array, Uint8Array> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const arm = (controller: TransformStreamDefaultController<Uint8Array>) => {
-    clearTimeout(timer)
-    timer = setTimeout(() => controller.error(new Error('the connection is silent')), SILENCE_MS)
+/** What `work` brings; the connection is cut when that takes longer than `SILENCE_MS`. */
+async function unlessSilent<T>(connection: Connection, link: AbortController, work: Promise<T>): Promise<T> {
+  const takeBack = timerOf(connection)(SILENCE_MS, () => link.abort(new Error('the connection is silent')))
+  try {
+    return await work
+  } finally {
+    takeBack()
   }
-  return new TransformStream<Uint8Array, Uint8Array>({
-    start: arm,
-    transform(chunk, controller) {
-      arm(controller)
-      controller.enqueue(chunk)
-    },
-    flush: () => clearTimeout(timer),
-    cancel: () => clearTimeout(timer),
-  } as Transformer<Uint8Array, Uint8Array>)
 }
 
-function eventOf(name: string, data: string): ClientEvent | undefined {
+function eventOf(name: string, data: string): StreamMessage {
   const value = JSON.parse(data) as Envelope & Readonly<Record<string, unknown>>
-  if (name === 'gap_detected') return { position: 0, name, runId: null, timestamp: '', payload: value }
+  if (name === 'gap_detected') return { event: { position: 0, name, runId: null, timestamp: '', payload: value } }
   const payload = Object.values(value.event)[0]
-  return payload === undefined ? undefined : { position: value.id, name, runId: value.run_id, timestamp: value.timestamp, payload }
+  return payload === undefined ? {} : { event: { position: value.id, name, runId: value.run_id, timestamp: value.timestamp, payload } }
 }

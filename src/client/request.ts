@@ -7,6 +7,11 @@ export const TRIES_MAX = 5
 export const PAUSE_MS = 200
 /** Longest pause, in ms. */
 export const PAUSE_MS_MAX = 5_000
+/** Longest pause that a server can ask for, in ms: a wrong `Retry-After` must not silence a client for days. */
+export const RETRY_AFTER_MS_MAX = 60_000
+
+/** Calls `fn` once, later, `delayMs` from now; what it answers takes that back. */
+export type Timer = (delayMs: number, fn: () => void) => () => void
 
 /** How to reach the server. */
 export interface Connection {
@@ -15,6 +20,8 @@ export interface Connection {
   readonly key?: string | undefined
   /** Another `fetch`, for tests and odd places. */
   readonly fetch?: typeof fetch | undefined
+  /** Another timer, likewise. */
+  readonly after?: Timer | undefined
 }
 
 /** Sends a request and answers its JSON; `undefined` for an answer without a body. @throws {ConvokeClientError} */
@@ -22,25 +29,35 @@ export async function request<T>(connection: Connection, method: string, path: s
   const headers = headersOf(connection, body !== undefined)
   if (method !== 'GET') headers['idempotency-key'] = newKey()
   for (let tries = 1; ; tries++) {
-    const result = await attempt(connection, path, {
+    const result = await attempt<T>(connection, path, {
       method,
       headers,
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       ...(signal === undefined ? {} : { signal }),
     })
-    if (result instanceof Response) return (result.status === 204 ? undefined : await result.json()) as T
+    if (!(result instanceof ConvokeClientError)) return result.value
     if (tries >= TRIES_MAX || !isTransient(result) || signal?.aborted === true) throw result
-    await pause(result.retryAfterMs ?? pauseMs(tries), signal)
+    await pause(connection, waitMs(result, tries), signal)
   }
 }
 
 /** One try: the answer, or what kept it away. */
-async function attempt(connection: Connection, path: string, init: RequestInit): Promise<Response | ConvokeClientError> {
+async function attempt<T>(connection: Connection, path: string, init: RequestInit): Promise<{ readonly value: T } | ConvokeClientError> {
   try {
     const response = await (connection.fetch ?? fetch)(`${connection.url}${path}`, init)
-    return response.ok ? response : await errorOf(response)
+    if (!response.ok) return await errorOf(response)
+    // A body that breaks off is no answer either: the request is sent again.
+    return answerOf(response.status, await response.text())
   } catch (cause) {
     return new ConvokeClientError({ code: 'unreachable', message: `no server answers at ${connection.url}`, status: 0, cause })
+  }
+}
+
+function answerOf<T>(status: number, text: string): { readonly value: T } | ConvokeClientError {
+  try {
+    return { value: (status === 204 ? undefined : JSON.parse(text)) as T }
+  } catch (cause) {
+    return new ConvokeClientError({ code: 'bad_answer', message: 'the answer is not JSON', status, cause })
   }
 }
 
@@ -63,19 +80,34 @@ export function pauseMs(tries: number): number {
   return full / 2 + (Math.random() * full) / 2
 }
 
+/** How long to wait after a failed try: what the server asks for, within bounds, else the usual pause. */
+export function waitMs(error: unknown, tries: number): number {
+  const asked = error instanceof ConvokeClientError ? error.retryAfterMs : undefined
+  return asked === undefined ? pauseMs(tries) : Math.min(asked, RETRY_AFTER_MS_MAX)
+}
+
 /** Waits; ends early, without a word, when the signal is aborted. */
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+export function pause(connection: Connection, ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms)
-    signal?.addEventListener(
-      'abort',
-      () => {
-        clearTimeout(timer)
-        resolve()
-      },
-      { once: true },
-    )
+    if (signal?.aborted === true) return resolve()
+    const done = () => {
+      takeBack()
+      signal?.removeEventListener('abort', done)
+      resolve()
+    }
+    const takeBack = timerOf(connection)(ms, done)
+    signal?.addEventListener('abort', done)
   })
+}
+
+/** The connection's timer. */
+export function timerOf(connection: Connection): Timer {
+  return connection.after ?? systemTimer
+}
+
+const systemTimer: Timer = (delayMs, fn) => {
+  const timer = setTimeout(fn, delayMs)
+  return () => clearTimeout(timer)
 }
 
 function newKey(): string {
