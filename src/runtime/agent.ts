@@ -46,6 +46,8 @@ export interface RunContext {
   changed(): Promise<void>
   /** Appends events at the next flush, in the order of calls. Resolves when they are durable and `follow`'s listener has seen them. */
   record(...events: readonly DriverEvent[]): Promise<void>
+  /** As `record`, without waiting: for many small events. One that is lost shows in the next `record` or `finish`, which then throws. */
+  emit(event: DriverEvent): void
   /** Whether the outbox is full: then await `drained` before pulling more from a provider. */
   readonly full: boolean
   drained(): Promise<void>

@@ -21,6 +21,11 @@ import { RunGone } from './agent.ts'
 import { Follower } from './follower.ts'
 import { Outbox } from './outbox.ts'
 
+// Made once: every run ends, and a stack trace for each would cost more than its end.
+const OVER = new RunGone('the run is over')
+const ENDED = new RunGone('the run has ended')
+const TAKEN_OVER = new RunGone('another driver has this run')
+
 /** The run to drive, under its fence. */
 export interface DrivenRun {
   readonly sessionId: SessionId
@@ -57,7 +62,7 @@ export class RunDriver {
     this.#outbox = new Outbox({
       write: (events) => ({ kind: 'record', stream: run.sessionId, runId: run.runId, fence: run.fence, events, atMs: parts.clock.nowMs() }),
       commit: (writes) => parts.committer.commit(writes),
-      fenced: () => new RunGone('another driver has this run'),
+      fenced: () => TAKEN_OVER,
     })
   }
 
@@ -82,7 +87,7 @@ export class RunDriver {
       await this.#afterThrow(error)
     } finally {
       this.#follower.close()
-      this.#abort.abort(new RunGone('the run is over'))
+      this.#abort.abort(OVER)
     }
   }
 
@@ -149,6 +154,7 @@ export class RunDriver {
       follow: (listener) => this.#follower.start((recorded) => this.#see(recorded, listener)),
       changed: () => this.#changed(),
       record: async (...events) => this.#follower.reached(await outbox.push(events)),
+      emit: (event) => outbox.emit(event),
       drained: () => outbox.drained(),
       finish: (end) => this.#finish(end),
     }
@@ -168,8 +174,8 @@ export class RunDriver {
     const takenOver = event.type === 'RunClaimed' && event.fence > fence
     if (!isTerminal(event) && !takenOver) return
     this.#ended = true
-    this.#abort.abort(new RunGone(takenOver ? 'another driver has this run' : 'the run has ended'))
+    this.#abort.abort(takenOver ? TAKEN_OVER : ENDED)
     // A later abort has no effect on the signal; `changed` must still learn of the end.
-    this.#follower.end(new RunGone('the run has ended'))
+    this.#follower.end(ENDED)
   }
 }

@@ -18,8 +18,8 @@ const EVENT_OVERHEAD_BYTES = 96
 interface Waiting {
   readonly events: readonly DriverEvent[]
   readonly bytes: number
-  readonly resolve: (to: Position) => void
-  readonly reject: (reason: unknown) => void
+  /** Who waits for it, if somebody does. */
+  readonly waiter?: { readonly resolve: (to: Position) => void; readonly reject: (reason: unknown) => void }
 }
 
 /** What an outbox needs. */
@@ -57,12 +57,19 @@ export class Outbox {
   /** Appends events; resolves with the position of their write's end when they are durable, rejects when they never will be. */
   push(events: readonly DriverEvent[]): Promise<Position> {
     if (this.#dead !== undefined) return Promise.reject(this.#dead.reason as Error)
-    return new Promise((resolve, reject) => {
-      const bytes = events.reduce((sum, event) => sum + sizeOf(event), 0)
-      this.#bytes += bytes
-      this.#waiting.push({ events, bytes, resolve, reject })
-      this.#flushing ??= this.#flush()
-    })
+    return new Promise((resolve, reject) => this.#add(events, { resolve, reject }))
+  }
+
+  /** Appends an event without telling when it is durable. After the outbox died it is dropped: the next `push` says why. */
+  emit(event: DriverEvent): void {
+    if (this.#dead === undefined) this.#add([event])
+  }
+
+  #add(events: readonly DriverEvent[], waiter?: Waiting['waiter']): void {
+    const bytes = events.reduce((sum, event) => sum + sizeOf(event), 0)
+    this.#bytes += bytes
+    this.#waiting.push({ events, bytes, ...(waiter === undefined ? {} : { waiter }) })
+    this.#flushing ??= this.#flush()
   }
 
   /** Commits what waits together with `last`, in one commit, and answers what became of `last`. */
@@ -95,10 +102,10 @@ export class Outbox {
     try {
       const [outcome] = await this.#options.commit([this.#options.write(taken.flatMap((waiting) => waiting.events))])
       if (outcome?.kind !== 'appended') throw this.#options.fenced()
-      for (const waiting of taken) waiting.resolve(outcome.to)
+      for (const waiting of taken) waiting.waiter?.resolve(outcome.to)
     } catch (error) {
       this.#dead = { reason: error }
-      for (const waiting of [...taken, ...this.#waiting.splice(0)]) waiting.reject(error)
+      for (const waiting of [...taken, ...this.#waiting.splice(0)]) waiting.waiter?.reject(error)
     } finally {
       for (const waiting of taken) this.#bytes -= waiting.bytes
       if (!this.full || this.#dead !== undefined) for (const wake of this.#drainers.splice(0)) wake()

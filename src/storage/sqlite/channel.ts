@@ -1,6 +1,6 @@
 /** How the loop reaches the writer: in a worker thread, or directly where everything must run in one thread. */
 import { Worker } from 'node:worker_threads'
-import type { Write, WriteOutcome } from '../../log/store.ts'
+import type { DecideWrite, RecordWrite, Write, WriteOutcome } from '../../log/store.ts'
 import { ConvokeError, type ErrorCode } from '../../domain/errors.ts'
 import { Writer } from './writer.ts'
 
@@ -13,9 +13,12 @@ export interface WriterChannel {
   close(): Promise<void>
 }
 
+/** A write on its way to the worker. Events travel as text: cheaper than copies of many small objects, and just what is stored. */
+export type PackedWrite = DecideWrite | (Omit<RecordWrite, 'events'> & { readonly body: string })
+
 /** What the worker is asked. */
 export type Request =
-  | { readonly type: 'commit'; readonly writes: readonly Write[] }
+  | { readonly type: 'commit'; readonly writes: readonly PackedWrite[] }
   | { readonly type: 'prune'; readonly beforeMs: number }
   | { readonly type: 'close' }
 /** What it answers, in the order in which it was asked; `ready` comes first, unasked. */
@@ -73,11 +76,25 @@ export async function workerChannel(file: string, newLogId: string): Promise<Wri
   return {
     logId: ready.logId,
     driver: ready.driver,
-    commit: async (writes) => (await ask({ type: 'commit', writes })) as readonly WriteOutcome[],
+    async commit(writes) {
+      const outcomes = (await ask({ type: 'commit', writes: writes.map(pack) })) as readonly WriteOutcome[]
+      return outcomes.map((outcome, index) => withEvents(outcome, writes[index]))
+    },
     pruneIdempotency: async (beforeMs) => (await ask({ type: 'prune', beforeMs })) as number,
     async close() {
       if (dead === undefined) await ask({ type: 'close' })
       await worker.terminate()
     },
   }
+}
+
+function pack(write: Write): PackedWrite {
+  if (write.kind === 'decide') return write
+  const { events, ...rest } = write
+  return { ...rest, body: JSON.stringify(events) }
+}
+
+/** A record's events are known here already: the worker does not send them back. */
+function withEvents(outcome: WriteOutcome, write: Write | undefined): WriteOutcome {
+  return outcome.kind === 'appended' && write?.kind === 'record' ? { ...outcome, events: write.events } : outcome
 }

@@ -1,8 +1,9 @@
 /** The writer's thread: one request after the other. */
 import { parentPort, workerData } from 'node:worker_threads'
-import type { Answer, Request } from './channel.ts'
+import type { RecordWrite, WriteOutcome } from '../../log/store.ts'
+import type { Answer, PackedWrite, Request } from './channel.ts'
 import { ConvokeError } from '../../domain/errors.ts'
-import { Writer } from './writer.ts'
+import { Writer, type EncodedWrite } from './writer.ts'
 
 const { file, newLogId } = workerData as { file: string; newLogId: string }
 
@@ -26,12 +27,20 @@ function perform(request: Request): unknown {
   if (writer === undefined) throw new ConvokeError('store_failed', 'the log is not open')
   switch (request.type) {
     case 'commit':
-      return writer.commit(request.writes)
+      return writer.commit(request.writes.map(unpack)).map((outcome, index) => withoutEvents(outcome, request.writes[index]))
     case 'prune':
       return writer.pruneIdempotency(request.beforeMs)
     case 'close':
       return writer.close()
   }
+}
+
+function unpack(write: PackedWrite): EncodedWrite {
+  return write.kind === 'decide' ? write : { ...write, events: JSON.parse(write.body) as RecordWrite['events'] }
+}
+
+function withoutEvents(outcome: WriteOutcome, write: PackedWrite | undefined): WriteOutcome {
+  return outcome.kind === 'appended' && write?.kind === 'record' ? { ...outcome, events: [] } : outcome
 }
 
 parentPort?.on('message', (request: Request) => {

@@ -24,6 +24,9 @@ const PRUNE_MAX = 10_000
 /** Memory for pages, in KiB. */
 const CACHE_KIB = 16 * 1024
 
+/** A write whose events may be encoded already. */
+export type EncodedWrite = Write & { readonly body?: string }
+
 type Appended = Extract<WriteOutcome, { kind: 'appended' }>
 
 /** Opens the database for writing, migrates it and raises the driver number. */
@@ -56,7 +59,7 @@ export class Writer {
   }
 
   /** Commits. @throws {ConvokeError} `store_unknown`; then everything in memory was dropped and is read anew. */
-  commit(writes: readonly Write[]): readonly WriteOutcome[] {
+  commit(writes: readonly EncodedWrite[]): readonly WriteOutcome[] {
     const feedBefore = this.#feed
     try {
       this.#db.exec('BEGIN IMMEDIATE')
@@ -95,7 +98,7 @@ export class Writer {
     this.#db.close()
   }
 
-  #write(write: Write): WriteOutcome {
+  #write(write: EncodedWrite): WriteOutcome {
     const idempotency = write.kind === 'decide' ? write.idempotency : undefined
     const repeated = idempotency === undefined ? undefined : this.#repeat(idempotency)
     if (repeated !== undefined) return repeated
@@ -122,11 +125,11 @@ export class Writer {
     return stream
   }
 
-  #append(stream: HotStream, write: Write, outcome: Appended, state: HotStream['state']): void {
+  #append(stream: HotStream, write: EncodedWrite, outcome: Appended, state: HotStream['state']): void {
     stream.state = state
     stream.head = outcome.to
     stream.key ??= this.#rows.insert(write.stream, stream)
-    this.#insertBatch.run(outcome.feed, stream.key, outcome.from, outcome.to, write.atMs, JSON.stringify(outcome.events))
+    this.#insertBatch.run(outcome.feed, stream.key, outcome.from, outcome.to, write.atMs, write.body ?? JSON.stringify(outcome.events))
     outcome.events.forEach((event, index) => {
       const recorded = { position: outcome.from + index, atMs: write.atMs, event }
       const message = messageOf(recorded)
