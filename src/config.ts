@@ -72,7 +72,11 @@ export function redact(config: Config): Record<string, unknown> {
     ...shown,
     access: { keys: config.access.keys.map((key) => ({ ...key, key: hidden })) },
     providers: Object.fromEntries(
-      Object.entries(config.providers).map(([name, provider]) => [name, { ...provider, ...(provider.apiKey === undefined ? {} : { apiKey: hidden }) }]),
+      Object.entries(config.providers).map(([name, provider]) => {
+        const { apiKey, baseURL } = provider
+        const address = baseURL === undefined ? {} : { baseURL: baseURL.replace(/^([^/]*\/\/)[^/]*@/, `$1${hidden}@`) }
+        return [name, { ...provider, ...address, ...(apiKey === undefined ? {} : { apiKey: hidden }) }]
+      }),
     ),
     apiKeys: Object.fromEntries(Object.keys(apiKeys).map((name) => [name, hidden])),
   }
@@ -156,7 +160,9 @@ function check(values: Record<string, unknown>, file: string | undefined): Confi
   const issue = result.error.issues[0]
   const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.join(', ') : ''
   const key = [...(issue?.path ?? []), ...(unknown === '' ? [] : [unknown])].join('.')
-  const why = unknown === '' ? issue?.message : 'unknown key'
+  // What is wrong with a name that the operator chose stands one level deeper.
+  const found = issue?.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue?.message
+  const why = unknown === '' ? found : 'unknown key'
   throw new ConvokeError('config_invalid', `configuration key ${key}: ${why}${file === undefined ? '' : ` (file ${file}, environment or flags)`}`)
 }
 

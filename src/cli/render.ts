@@ -32,13 +32,13 @@ export class Renderer {
       case 'tool_execution_completed':
         return this.#line([this.#dim(`${payload['is_error'] === true ? '✗' : '✓'} ${cut(clean(String(payload['result'])))}`)])
       case 'tool_rejected':
-        return this.#line([this.#dim(`✗ ${String(payload['tool_name'])}: ${clean(String(payload['reason']))}`)])
+        return this.#line([this.#dim(`✗ ${clean(String(payload['tool_name']))}: ${clean(String(payload['reason']))}`)])
       case 'retry_attempt':
         return this.#line([
           this.#dim(`… ${clean(String(payload['reason']))}; trying again${payload['delay_ms'] === 0 ? '' : ` in ${Number(payload['delay_ms']) / 1000} s`}`),
         ])
       case 'run_completed':
-        return this.#line(payload['stop_reason'] === 'completed' ? [] : [this.#dim(`[${String(payload['stop_reason'])}]`)])
+        return this.#line(payload['stop_reason'] === 'completed' ? [] : [this.#dim(`[${clean(String(payload['stop_reason']))}]`)])
       case 'run_error':
         return this.#line([`error: ${clean(String(payload['error']))}`])
       default:

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { ConvokeClientError } from './errors.ts'
 import { createClient } from './client.ts'
@@ -199,8 +200,10 @@ describe('a pause', () => {
     expect(timers.size).toBe(0)
   })
 
-  test('passes with the system’s timer too', async () => {
-    await pause({ url: '' }, 1)
+  test('passes with the system’s timer too, and stops to listen to its signal', async () => {
+    const { signal } = new AbortController()
+    await pause({ url: '' }, 1, signal)
+    expect(getEventListeners(signal, 'abort')).toEqual([])
   })
 })
 
