@@ -5,6 +5,8 @@ import { ConvokeError, type ErrorCode } from '../domain/errors.ts'
 const MESSAGE_CHARS_MAX = 500
 
 interface CallError {
+  readonly name?: string
+  readonly code?: unknown
   readonly statusCode?: number
   readonly responseHeaders?: Readonly<Record<string, string>>
   readonly responseBody?: string
@@ -12,27 +14,49 @@ interface CallError {
   readonly cause?: unknown
 }
 
-const NETWORK = /fetch failed|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|socket|terminated|network|other side closed/i
-const OVERFLOW = /context.{0,20}(length|window)|maximum context|too many tokens|prompt is too long|input is too long/i
+/** Codes of the network below: of the system, of DNS, of TLS, and of Node's HTTP client. */
+const NETWORK = /^(?!ERR_(?!TLS))(E[A-Z_]+|UND_ERR_\w+|CERT_\w+|\w*SELF_SIGNED\w*|UNABLE_TO_\w+)$/
+const NETWORK_TEXT = /fetch failed|^terminated$|socket hang up|other side closed/i
+const OVERFLOW = /context.{0,20}(length|window|size)|maximum context|too many tokens|prompt is too long|input is too long|token count.{0,40}exceeds/i
+/** Errors of the provider packages about our own request: the same request never works. */
+const UNSENDABLE = /^AI_(UnsupportedFunctionality|InvalidPrompt|InvalidArgument|NoSuchModel)Error$/
+/** Causes that are looked at, from the outside in. */
+const CAUSES_MAX = 5
 
-/** The error for whatever a provider's package threw. */
-export function classify(thrown: unknown, nowMs: number): ConvokeError {
+/** The error for whatever a provider's package threw. `secret` is taken out of its text. */
+export function classify(thrown: unknown, nowMs: number, secret = ''): ConvokeError {
   if (thrown instanceof ConvokeError) return thrown
   const error = (typeof thrown === 'object' && thrown !== null ? thrown : {}) as CallError
-  const text = (error.message ?? String(thrown)).slice(0, MESSAGE_CHARS_MAX)
+  const text = withoutSecret(error.message ?? String(thrown), secret.trim()).slice(0, MESSAGE_CHARS_MAX)
   const code = codeOf(error, text)
   const retryAfterMs = retryAfter(error.responseHeaders, nowMs)
   return new ConvokeError(code, `the model provider answered: ${text}`, { cause: thrown, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) })
 }
 
+function withoutSecret(text: string, secret: string): string {
+  return secret === '' ? text : text.replaceAll(secret, '[redacted]')
+}
+
 function codeOf(error: CallError, text: string): ErrorCode {
-  const status = error.statusCode
+  // A package reports what breaks inside a good answer with the status of that answer.
+  const status = error.statusCode !== undefined && error.statusCode >= 400 ? error.statusCode : undefined
   if (status === 401 || status === 403) return 'model_auth'
   if (status === 429) return 'model_rate_limited'
   if (status !== undefined && (status >= 500 || status === 408 || status === 409)) return 'model_unavailable'
-  if (status !== undefined && status >= 400) return OVERFLOW.test(`${text} ${error.responseBody ?? ''}`) ? 'model_context_overflow' : 'model_refused'
-  if (status === undefined && NETWORK.test(`${text} ${String((error.cause as Error | undefined)?.message ?? '')}`)) return 'model_unavailable'
-  return 'model_protocol'
+  if (status !== undefined) return OVERFLOW.test(`${text} ${error.responseBody ?? ''}`) ? 'model_context_overflow' : 'model_refused'
+  if (error.name === 'AI_LoadAPIKeyError') return 'model_auth'
+  if (UNSENDABLE.test(error.name ?? '') || error.code === 'ERR_INVALID_URL') return 'model_refused'
+  return isNetwork(error) ? 'model_unavailable' : 'model_protocol'
+}
+
+function isNetwork(error: CallError): boolean {
+  let current: CallError | undefined = error
+  for (let depth = 0; depth < CAUSES_MAX && typeof current === 'object' && current !== null; depth++) {
+    if (typeof current.code === 'string' && NETWORK.test(current.code)) return true
+    if (NETWORK_TEXT.test(current.message ?? '')) return true
+    current = current.cause as CallError | undefined
+  }
+  return false
 }
 
 /** When the provider asked us to come back, in ms from now (RFC 9110, section 10.2.3). */

@@ -85,7 +85,7 @@ export function createModelRegistry(options: RegistryOptions): ModelRegistry {
       if (config === undefined) throw unknownProvider(provider, [...providers.keys(), 'demo'])
       const maker = makers.get(provider) ?? loadProvider(provider, config)
       makers.set(provider, maker)
-      const fresh = sdkModel(id, (await maker)(model), info(id), () => options.clock.nowMs())
+      const fresh = sdkModel(id, (await maker)(model), { info: info(id), nowMs: () => options.clock.nowMs(), secret: config.apiKey })
       // Providers build schemas for each model object: kept, a call costs a third less.
       if (made.size < MODELS_KEPT_MAX) made.set(id, fresh)
       return fresh

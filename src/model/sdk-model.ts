@@ -1,30 +1,62 @@
 /** A model of a provider package, at its lowest level: one `doStream`, translated part by part. */
-import type { JSONSchema7, LanguageModelV4, LanguageModelV4CallOptions, LanguageModelV4StreamPart, LanguageModelV4Usage } from '@ai-sdk/provider'
+import type {
+  JSONSchema7,
+  LanguageModelV4,
+  LanguageModelV4CallOptions,
+  LanguageModelV4StreamPart,
+  LanguageModelV4Usage,
+  SharedV4ProviderMetadata,
+} from '@ai-sdk/provider'
 import type { Json } from '../domain/message.ts'
 import type { FinishReason, Model, ModelInfo, ModelPart, ModelRequest } from '../domain/model.ts'
 import type { Usage } from '../domain/usage.ts'
+import { ConvokeError } from '../domain/errors.ts'
 import { toPrompt } from './convert.ts'
 import { classify } from './errors.ts'
 
-/** Wraps a provider's model. `nowMs` serves to read dates in its answers. */
-export function sdkModel(id: string, sdk: LanguageModelV4, info: ModelInfo | undefined, nowMs: () => number): Model {
+/** What a model needs to know besides its package. */
+export interface SdkModelOptions {
+  readonly info: ModelInfo | undefined
+  /** Reads dates in the answers of the provider. */
+  readonly nowMs: () => number
+  /** The key that is sent: no error shows it, whatever a provider echoes. */
+  readonly secret?: string | undefined
+}
+
+/** What must be remembered from one part of an answer to the next. */
+interface Memory {
+  /** How often each call id was seen. */
+  readonly calls: Map<string, number>
+  /** What must be handed back with each open thought: providers send it with any of its parts. */
+  readonly thoughts: Map<string, SharedV4ProviderMetadata>
+}
+
+/** Wraps the model of a provider package. */
+export function sdkModel(id: string, sdk: LanguageModelV4, { info, nowMs, secret }: SdkModelOptions): Model {
   return {
     id,
     async *stream(request) {
-      const calls = new Map<string, number>()
+      const memory: Memory = { calls: new Map(), thoughts: new Map() }
+      let finished = false
       try {
         const { stream } = await sdk.doStream(callOptions(request))
         for await (const part of stream as unknown as AsyncIterable<LanguageModelV4StreamPart>) {
           if (part.type === 'error') throw part.error
-          const ours = translate(part, info, calls)
+          const ours = translate(part, info, memory)
+          finished ||= part.type === 'finish'
           if (ours !== undefined) yield ours
         }
+        if (!finished) throw cutOff()
       } catch (error) {
         if (request.signal.aborted) throw request.signal.reason
-        throw classify(error, nowMs())
+        throw classify(error, nowMs(), secret)
       }
     },
   }
+}
+
+function cutOff(): ConvokeError {
+  return new ConvokeError('model_protocol', 'the model provider ended its answer without saying why')
 }
 
 function callOptions(request: ModelRequest): LanguageModelV4CallOptions {
@@ -42,16 +74,24 @@ function callOptions(request: ModelRequest): LanguageModelV4CallOptions {
   }
 }
 
-function translate(part: LanguageModelV4StreamPart, info: ModelInfo | undefined, calls: Map<string, number>): ModelPart | undefined {
+function translate(part: LanguageModelV4StreamPart, info: ModelInfo | undefined, { calls, thoughts }: Memory): ModelPart | undefined {
   switch (part.type) {
     case 'text-delta':
       return { type: 'text_delta', delta: part.delta }
     case 'text-end':
       return { type: 'text_end' }
+    case 'reasoning-start':
+      keepMetadata(part, thoughts)
+      return undefined
     case 'reasoning-delta':
-      return { type: 'thinking_delta', delta: part.delta }
-    case 'reasoning-end':
-      return { type: 'thinking_end', ...(part.providerMetadata === undefined ? {} : { metadata: part.providerMetadata as Json }) }
+      keepMetadata(part, thoughts)
+      return part.delta === '' ? undefined : { type: 'thinking_delta', delta: part.delta }
+    case 'reasoning-end': {
+      keepMetadata(part, thoughts)
+      const metadata = thoughts.get(part.id)
+      thoughts.delete(part.id)
+      return { type: 'thinking_end', ...(metadata === undefined ? {} : { metadata: metadata as Json }) }
+    }
     case 'tool-call':
       if (part.providerExecuted === true) return undefined
       return {
@@ -62,10 +102,21 @@ function translate(part: LanguageModelV4StreamPart, info: ModelInfo | undefined,
         ...(part.providerMetadata === undefined ? {} : { metadata: part.providerMetadata as Json }),
       }
     case 'finish':
+      if (part.finishReason.unified === 'interrupted') throw cutOff()
       return { type: 'finish', reason: finishReason(part.finishReason.unified), usage: usageOf(part.usage, info) }
     default:
       return undefined
   }
+}
+
+function keepMetadata(
+  { id, providerMetadata }: { readonly id: string; readonly providerMetadata?: SharedV4ProviderMetadata },
+  thoughts: Memory['thoughts'],
+): void {
+  if (providerMetadata === undefined) return
+  const merged = { ...thoughts.get(id) }
+  for (const [provider, facts] of Object.entries(providerMetadata)) merged[provider] = { ...merged[provider], ...facts }
+  thoughts.set(id, merged)
 }
 
 /** A provider that gives two calls one id would have them answered as one. */
@@ -93,7 +144,6 @@ function finishReason(unified: string): FinishReason {
     case 'content-filter':
       return 'refused'
     case 'error':
-    case 'interrupted':
       return 'error'
     default:
       return 'stop'
