@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads'
 import type { DecideWrite, RecordWrite, Write, WriteOutcome } from '../../log/store.ts'
 import { ConvokeError, type ErrorCode } from '../../domain/errors.ts'
+import { encodeEvents } from './rows.ts'
 import { Writer } from './writer.ts'
 
 /** A writer somewhere. One request at a time. */
@@ -72,7 +73,11 @@ export async function workerChannel(file: string, newLogId: string): Promise<Wri
   })
   worker.on('error', (error) => die(`the log's writer failed: ${error.message}`))
   worker.on('exit', () => die('the log is closed'))
-  const ready = (await ask(undefined)) as Extract<Answer, { type: 'ready' }>
+  const ready = (await ask(undefined).catch(async (error: unknown) => {
+    // A thread that could not open the log would keep the process from ending.
+    await worker.terminate()
+    throw error
+  })) as Extract<Answer, { type: 'ready' }>
   return {
     logId: ready.logId,
     driver: ready.driver,
@@ -91,7 +96,7 @@ export async function workerChannel(file: string, newLogId: string): Promise<Wri
 function pack(write: Write): PackedWrite {
   if (write.kind === 'decide') return write
   const { events, ...rest } = write
-  return { ...rest, body: JSON.stringify(events) }
+  return { ...rest, body: encodeEvents(events) }
 }
 
 /** A record's events are known here already: the worker does not send them back. */
