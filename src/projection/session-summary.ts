@@ -53,7 +53,8 @@ export function summarize(id: SessionId, summary: SessionSummary | undefined, re
     case 'RunStarted':
       return set({ run: { state: 'starting', runId: event.runId } })
     case 'TurnStarted':
-      return summary.run.state === 'running' ? summary : set({ run: { state: 'running', runId: event.runId } })
+      // Not a change of its own in a list's order: the run's start was one, a moment ago.
+      return summary.run.state === 'running' ? summary : { ...summary, run: { state: 'running', runId: event.runId } }
     case 'ApprovalRequested':
       return set({ run: { state: 'waiting', runId: event.runId } })
     case 'ApprovalDecided':

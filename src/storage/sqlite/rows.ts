@@ -4,6 +4,7 @@ import type { OpenCall, QueuedMessage, SessionState } from '../../domain/session
 import type { SessionId } from '../../domain/ids.ts'
 import type { StreamEvent } from '../../domain/event.ts'
 import { readEvent } from '../../domain/event-types.ts'
+import { packEvents, unpackEvents } from '../../log/packing.ts'
 
 /** A row of `stream`. */
 export interface StreamRow {
@@ -33,6 +34,11 @@ export function decodeState(state: string, queue: readonly QueuedMessage[], call
   return { ...(JSON.parse(state) as Omit<SessionState, 'queue' | 'calls'>), queue, calls }
 }
 
+/** The events of a batch as its body. */
+export function encodeEvents(events: readonly StreamEvent[]): string {
+  return JSON.stringify(packEvents(events))
+}
+
 /** The events of a batch. A body that cannot be parsed reads as `Unknown` in each of its places. */
 export function decodeBatch(stream: SessionId, row: BatchRow): LogBatch {
   const { first, last, feed, at_ms: atMs } = row
@@ -43,7 +49,8 @@ function decodeEvents(row: BatchRow): readonly StreamEvent[] {
   const count = row.last - row.first + 1
   try {
     const stored = JSON.parse(row.body) as unknown
-    if (Array.isArray(stored) && stored.length === count) return stored.map(readEvent)
+    const events = Array.isArray(stored) ? unpackEvents(stored).map(readEvent) : []
+    if (events.length === count) return events
   } catch {
     // Damaged: the placeholders below say so to whoever reads.
   }

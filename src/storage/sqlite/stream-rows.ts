@@ -17,6 +17,7 @@ export class StreamRows {
   readonly #setItem: StatementSync
   readonly #dropItems: StatementSync
   readonly #setSummary: StatementSync
+  readonly #setSummaryBody: StatementSync
   readonly #count: StatementSync
   readonly #addMessage: StatementSync
 
@@ -34,6 +35,7 @@ export class StreamRows {
        ON CONFLICT DO UPDATE SET owner = excluded.owner, status = excluded.status, updated_at_ms = excluded.updated_at_ms,
          title = excluded.title, body = excluded.body`,
     )
+    this.#setSummaryBody = db.prepare('UPDATE session SET body = ? WHERE key = ?')
     this.#count = db.prepare('INSERT INTO session_count (owner, status, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n')
     this.#addMessage = db.prepare('INSERT INTO message (stream, ordinal, position, body) VALUES (?, ?, ?, ?)')
   }
@@ -89,9 +91,15 @@ export class StreamRows {
   }
 
   #saveSummary(key: number, summary: SessionSummary, before: SessionSummary | undefined): void {
+    if (before !== undefined && isListedAlike(summary, before)) return void this.#setSummaryBody.run(JSON.stringify(summary), key)
     this.#setSummary.run(key, summary.id, summary.owner, summary.status, summary.updatedAtMs, summary.title, JSON.stringify(summary))
     if (before?.owner === summary.owner && before.status === summary.status) return
     if (before !== undefined) this.#count.run(before.owner, before.status, -1)
     this.#count.run(summary.owner, summary.status, 1)
   }
+}
+
+/** Whether nothing changed that an index holds: then the row alone is written. */
+function isListedAlike(a: SessionSummary, b: SessionSummary): boolean {
+  return a.owner === b.owner && a.status === b.status && a.updatedAtMs === b.updatedAtMs && a.title === b.title
 }

@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import type { RecordWrite, WriteOutcome } from '../../log/store.ts'
 import type { Answer, PackedWrite, Request } from './channel.ts'
 import { ConvokeError } from '../../domain/errors.ts'
+import { unpackEvents } from '../../log/packing.ts'
 import { Writer, type EncodedWrite } from './writer.ts'
 
 const { file, newLogId } = workerData as { file: string; newLogId: string }
@@ -36,7 +37,7 @@ function perform(request: Request): unknown {
 }
 
 function unpack(write: PackedWrite): EncodedWrite {
-  return write.kind === 'decide' ? write : { ...write, events: JSON.parse(write.body) as RecordWrite['events'] }
+  return write.kind === 'decide' ? write : { ...write, events: unpackEvents(JSON.parse(write.body) as readonly unknown[]) as RecordWrite['events'] }
 }
 
 function withoutEvents(outcome: WriteOutcome, write: PackedWrite | undefined): WriteOutcome {

@@ -15,6 +15,7 @@ import { summarize } from '../../projection/session-summary.ts'
 import { messageOf } from '../../projection/transcript.ts'
 import { HotStreams } from './hot.ts'
 import { migrate } from './migrate.ts'
+import { encodeEvents } from './rows.ts'
 import { StreamRows } from './stream-rows.ts'
 
 /** Size of the WAL from which it is copied back, in bytes. */
@@ -129,7 +130,7 @@ export class Writer {
     stream.state = state
     stream.head = outcome.to
     stream.key ??= this.#rows.insert(write.stream, stream)
-    this.#insertBatch.run(outcome.feed, stream.key, outcome.from, outcome.to, write.atMs, write.body ?? JSON.stringify(outcome.events))
+    this.#insertBatch.run(outcome.feed, stream.key, outcome.from, outcome.to, write.atMs, write.body ?? encodeEvents(outcome.events))
     outcome.events.forEach((event, index) => {
       const recorded = { position: outcome.from + index, atMs: write.atMs, event }
       const message = messageOf(recorded)
