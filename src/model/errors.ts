@@ -38,8 +38,10 @@ function withoutSecret(text: string, secret: string): string {
 }
 
 function codeOf(error: CallError, text: string): ErrorCode {
+  // Compatible servers put the status into the code of an error that comes inside a stream.
+  const told = error.statusCode ?? error.code
   // A package reports what breaks inside a good answer with the status of that answer.
-  const status = error.statusCode !== undefined && error.statusCode >= 400 ? error.statusCode : undefined
+  const status = typeof told === 'number' && told >= 400 ? told : undefined
   if (status === 401 || status === 403) return 'model_auth'
   if (status === 429) return 'model_rate_limited'
   if (status !== undefined && (status >= 500 || status === 408 || status === 409)) return 'model_unavailable'

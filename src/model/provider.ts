@@ -1,5 +1,6 @@
 /** Provider packages, each imported when one of its models is first called. */
 import type { LanguageModelV4 } from '@ai-sdk/provider'
+import { ConvokeError } from '../domain/errors.ts'
 import type { ProviderKind } from './catalog.ts'
 
 /** A provider as it is configured. */
@@ -12,8 +13,13 @@ export interface ProviderConfig {
 /** A maker of the provider's models. */
 export type ModelMaker = (id: string) => LanguageModelV4
 
-/** Imports the package of a provider. */
+/**
+ * Imports the package of a provider.
+ *
+ * @throws {ConvokeError} `model_auth` without a key: the package would take one from the environment, which may belong to another address
+ */
 export async function loadProvider(name: string, config: ProviderConfig): Promise<ModelMaker> {
+  if (config.kind !== 'openai-compatible' && config.apiKey === undefined) throw new ConvokeError('model_auth', `the model provider ${name} has no key`)
   const settings = { ...(config.baseURL === undefined ? {} : { baseURL: config.baseURL }), ...(config.apiKey === undefined ? {} : { apiKey: config.apiKey }) }
   switch (config.kind) {
     case 'anthropic': {

@@ -1,6 +1,6 @@
 /** What a provider streams, through its real package, in our words. */
 import { expect, onTestFinished, test } from 'vitest'
-import { say, startFakeProvider, stream, type FakeReply } from '../../test/support/fake-provider.ts'
+import { gather, say, startFakeProvider, stream, type FakeReply } from '../../test/support/fake-provider.ts'
 import { eventsOf, type FakeAnswer, type FakeWire } from '../../test/support/fake-wire.ts'
 import type { ModelInfo, ModelPart, ModelRequest } from '../domain/model.ts'
 import { loadProvider } from './provider.ts'
@@ -15,7 +15,7 @@ async function partsOf(wire: FakeWire, reply: FakeReply, info?: ModelInfo): Prom
   fake.script(reply)
   const maker = await loadProvider('p', { kind: wire, baseURL: fake.url, apiKey: 'key' })
   const model = sdkModel('p/m', maker('m'), { info, nowMs: () => 0 })
-  return Array.fromAsync(model.stream({ ...REQUEST, signal: new AbortController().signal }))
+  return gather(model.stream({ ...REQUEST, signal: new AbortController().signal }))
 }
 
 const answerOf = (wire: FakeWire, answer: FakeAnswer) => partsOf(wire, say(wire, answer))
@@ -179,7 +179,7 @@ test('two calls of one model do not share what they know of ids', async () => {
   const model = sdkModel('p/m', maker('m'), { info: undefined, nowMs: () => 0 })
   expect(model.id).toBe('p/m')
   for (const _round of [1, 2]) {
-    const parts = await Array.fromAsync(model.stream({ ...REQUEST, signal: new AbortController().signal }))
+    const parts = await gather(model.stream({ ...REQUEST, signal: new AbortController().signal }))
     expect(parts.find((part) => part.type === 'tool_call')?.id).toBe('call_1')
   }
 })

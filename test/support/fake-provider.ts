@@ -114,6 +114,13 @@ export function errorBody(wire: FakeWire, message: string, type = 'some_error'):
   return { error: { message, type, param: null, code: type } }
 }
 
+/** All parts of a stream, or its throw. */
+export async function gather<T>(stream: AsyncIterable<T>): Promise<readonly T[]> {
+  const all: T[] = []
+  for await (const item of stream) all.push(item)
+  return all
+}
+
 function frameOf(event: object | string): string {
   const name = typeof event === 'object' && 'type' in event ? `event: ${String(event.type)}\n` : ''
   return `${name}data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`
