@@ -36,7 +36,6 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   unsupported_media_type: 415,
   invalid_body: 422,
   queue_full: 429,
-  too_many_streams: 429,
   headers_too_large: 431,
   config_invalid: 500,
   agent_failed: 500,
@@ -53,6 +52,7 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   model_rate_limited: 503,
   request_timeout: 503,
   overloaded: 503,
+  too_many_streams: 503,
   shutting_down: 503,
   store_unknown: 503,
 }

@@ -45,7 +45,9 @@ export function createUpgrader(options: UpgradeOptions): (request: IncomingMessa
 
 async function openServer(bodyBytesMax: number): Promise<WebSocketServer> {
   const { WebSocketServer: Sockets } = await import('ws')
-  const server = new Sockets({ noServer: true, maxPayload: bodyBytesMax, perMessageDeflate: false, clientTracking: false })
+  // No subprotocol is spoken here. By default the first one asked for would be sent back, which may be somebody's key.
+  const handleProtocols = () => false as const
+  const server = new Sockets({ noServer: true, maxPayload: bodyBytesMax, perMessageDeflate: false, clientTracking: false, handleProtocols })
   server.on('wsClientError', (_error, broken) => broken.end(rawAnswer(new ConvokeError('invalid_request', 'this is not a valid websocket handshake'))))
   return server
 }

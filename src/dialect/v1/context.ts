@@ -47,6 +47,12 @@ export async function findSession(context: V1Context, text: string, principal: P
   return summary as SessionSummary
 }
 
+/** Before a stream or a socket is opened. @throws {ConvokeError} `too_many_streams` */
+export function requireStreamPlace(context: V1Context): void {
+  if (context.streams.size < context.streamsMax) return
+  throw new ConvokeError('too_many_streams', `the server holds ${context.streamsMax} streams already`, { retryAfterMs: 5000 })
+}
+
 /** For what no session owns yet. @throws {ConvokeError} `forbidden` */
 export function requireScope(principal: Principal, scope: Scope): void {
   if (!hasScope(principal, scope)) throw new ConvokeError('forbidden', `this needs the scope ${scope}`)

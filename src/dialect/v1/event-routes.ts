@@ -14,7 +14,7 @@ import { responseSink, SSE_GOODBYE, SSE_HEADERS, SSE_KEEP_ALIVE, SSE_RETRY } fro
 import { decodeFeedCursor, encodeFeedCursor, FeedTail, type FeedCursor } from '../../stream/feed-tail.ts'
 import { runEndsAfter } from '../../stream/log-reader.ts'
 import { Tail } from '../../stream/tail.ts'
-import { findSession, requireScope } from './context.ts'
+import { findSession, requireScope, requireStreamPlace } from './context.ts'
 import { EVENT_QUERY, gapOf, startOf, viewOf } from './cursor.ts'
 import { sseCodec, sseFrames } from './codec.ts'
 import { parseQuery } from './query.ts'
@@ -141,8 +141,7 @@ function gapFrame(gap: ReturnType<typeof gapOf>): string {
  * @throws {ConvokeError} `too_many_streams`
  */
 function openStream(context: V1Context, call: Call, first: string): ByteSink | undefined {
-  if (context.streams.size >= context.streamsMax)
-    throw new ConvokeError('too_many_streams', `the server holds ${context.streamsMax} streams already`, { retryAfterMs: 5000 })
+  requireStreamPlace(context)
   call.outgoing.writeHead(200, { ...SSE_HEADERS, ...call.extraHeaders, 'convoke-log-id': context.store.logId })
   if (call.incoming.method === 'HEAD') {
     call.outgoing.end()

@@ -17,7 +17,7 @@ import { runId } from '../../domain/ids.ts'
 import { Tail } from '../../stream/tail.ts'
 import { refOf, SocketCommand, type SocketMessage } from '../../wire/v1/socket.ts'
 import { envelopeOf, wireEvent, type EventView } from './codec.ts'
-import { findSession } from './context.ts'
+import { findSession, requireStreamPlace } from './context.ts'
 import { EVENT_QUERY, gapOf, startOf, viewOf } from './cursor.ts'
 import { messageCommand } from './message-routes.ts'
 import { parseQuery } from './query.ts'
@@ -36,7 +36,7 @@ export async function openV1Socket(context: V1Context, request: IncomingMessage,
   if (match === null) throw new ConvokeError('route_not_found', 'there is no socket at this path')
   const summary = await findSession(context, match[1] ?? '', principal)
   const query = parseQuery(url, EVENT_QUERY)
-  if (context.streams.size >= context.streamsMax) throw new ConvokeError('too_many_streams', `the server holds ${context.streamsMax} streams already`)
+  requireStreamPlace(context)
   const head = (await context.store.head(summary.id)) ?? 0
   const header = request.headers['last-event-id']
   const start = startOf({ ...query, header: typeof header === 'string' ? header : undefined }, context.store.logId, head)
