@@ -1,0 +1,138 @@
+/** A whole server's inside, without its doors: one session, the built-in agent, scripted models and tools, and a clock in hand. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import type { Random } from '../../src/domain/ports.ts'
+import type { Tool, ToolIntent } from '../../src/domain/tool.ts'
+import type { Store, Write } from '../../src/log/store.ts'
+import type { SessionReads } from '../../src/projection/reads.ts'
+import type { Agent } from '../../src/runtime/agent.ts'
+import type { ApprovalPolicy } from '../../src/agent/policy.ts'
+import { builtinAgent } from '../../src/agent/builtin.ts'
+import { Committer } from '../../src/command/committer.ts'
+import { memoryStore } from '../../src/storage/memory/store.ts'
+import { openSqliteStore } from '../../src/storage/sqlite/store.ts'
+import { Hub } from '../../src/stream/hub.ts'
+import { systemRandom } from '../../src/system/random.ts'
+import { failingStore, type Fate, type FailingStore } from '../../src/testing/failing-store.ts'
+import { manualClock } from '../../src/testing/manual-clock.ts'
+import { TEST_SESSION, countingRandom, keptLog, runHost, runSession, type LogLine, type RunHost, type RunSession } from '../../src/testing/run-kit.ts'
+import { scriptedModels, type Script, type ScriptedModelOptions, type ScriptedModels } from '../../src/testing/scripted-model.ts'
+
+/** Engines that runs are tested over. */
+export const ENGINES = ['memory', 'sqlite'] as const
+/** Everything runs without asking. */
+export const APPROVE_ALL: ApprovalPolicy = { mode: 'all', rules: {}, default: 'ask' }
+
+/** What a rig is made of. */
+export interface RigOptions {
+  readonly script: Script
+  readonly models?: ScriptedModelOptions
+  readonly tools?: readonly Tool[]
+  /** Default: everything runs. */
+  readonly policy?: ApprovalPolicy
+  readonly engine?: (typeof ENGINES)[number]
+  readonly agents?: readonly Agent[]
+  readonly fateOf?: (commit: number, writes: readonly Write[]) => Fate
+}
+
+/** One life of the process. */
+export interface Rig extends RunHost, RunSession {
+  readonly store: FailingStore
+  readonly models: ScriptedModels
+  readonly logged: readonly LogLine[]
+  /** Groups that were killed. */
+  readonly killed: readonly ToolIntent[]
+  /** What readers in this process were shown. */
+  readonly published: readonly number[]
+  /** Leaves this life where it stands, unheard, and begins another on the same data. Its clock goes on `laterMs` later. */
+  restart(changed?: Partial<RigOptions>, laterMs?: number): Promise<Rig>
+}
+
+type Opened = { readonly store: Store & SessionReads; readonly reopen: () => Promise<Opened> }
+
+/** Opens an engine, makes a session and starts the supervisor. */
+export async function rig(options: RigOptions): Promise<Rig> {
+  const built = await boot(options, await openEngine(options.engine ?? 'memory'), 1_700_000_000_000, countingRandom())
+  await built.create()
+  await built.supervisor.start()
+  return built
+}
+
+async function boot(options: RigOptions, opened: Opened, startMs: number, random: Random): Promise<Rig> {
+  const { fateOf = () => 'pass' } = options
+  const store = failingStore(opened.store, fateOf)
+  const hub = new Hub()
+  const published: number[] = []
+  hub.subscribe(TEST_SESSION, ({ from, events }) => published.push(...events.map((_, index) => from + index)))
+  const committer = new Committer(store, hub)
+  const clock = manualClock(startMs)
+  const telemetry = keptLog()
+  const models = scriptedModels(options.script, options.models)
+  const killed: ToolIntent[] = []
+  const agent = builtinAgent({
+    state: (session) => store.state(session),
+    reads: store,
+    models,
+    tools: options.tools ?? [],
+    policy: options.policy ?? APPROVE_ALL,
+    clock,
+    random,
+    telemetry,
+    folders: async () => ({ workspace: '/nowhere', outputFolder: '/nowhere' }),
+    killGroup: (intent) => void killed.push(intent),
+  })
+  const host = runHost({ store, hub, committer, clock, telemetry, agents: [agent, ...(options.agents ?? [])] })
+  const session = runSession(host, TEST_SESSION, random)
+  return Object.defineProperties(
+    {
+      ...host,
+      ...session,
+      store,
+      models,
+      logged: telemetry.lines,
+      killed,
+      published,
+      async restart(changed: Partial<RigOptions> = {}, laterMs = 10_000) {
+        store.kill()
+        const { fateOf: _old, ...same } = options
+        const next = await boot({ ...same, ...changed }, await opened.reopen(), clock.nowMs() + laterMs, random)
+        await next.supervisor.start()
+        return next
+      },
+    },
+    { run: { get: () => session.run } },
+  )
+}
+
+async function openEngine(engine: (typeof ENGINES)[number]): Promise<Opened> {
+  if (engine === 'memory') {
+    const reopened = (store: ReturnType<typeof memoryStore>): Opened => ({
+      store,
+      async reopen() {
+        await store.close()
+        return reopened(store.reopen())
+      },
+    })
+    return reopened(memoryStore(systemRandom))
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'convoke-runs-'))
+  let newest: Store | undefined
+  onTestFinished(async () => {
+    await newest?.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const open = async (): Promise<Opened> => {
+    const store = await openSqliteStore({ folder, random: systemRandom, worker: false })
+    newest = store
+    return {
+      store,
+      async reopen() {
+        await store.close()
+        return open()
+      },
+    }
+  }
+  return open()
+}
