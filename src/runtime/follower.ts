@@ -36,17 +36,19 @@ export class Follower {
     this.#position = options.after
   }
 
-  /** Begins: first what the log holds, then what comes. Resolves when the log was read to its head. */
+  /** Begins: first what the log holds, then what comes. Resolves when the log was read to its head. @throws when it cannot be read */
   async start(listener: (recorded: Recorded) => void): Promise<void> {
     this.#listener = listener
     this.#unsubscribe = this.#options.hub.subscribe(this.#options.stream, (batch) => this.#take(batch))
     this.#catchUp()
     await this.#reading
+    if (this.#over !== undefined) throw this.#over
   }
 
-  /** Resolves when `position` was seen, or when nothing more will be. */
+  /** Resolves when `position` was seen. @throws when it never will be: who goes on without having seen its own events would do things twice */
   async reached(position: Position): Promise<void> {
-    while (this.#position < position && this.#over === undefined) {
+    while (this.#position < position) {
+      if (this.#over !== undefined) throw this.#over
       this.#told = Math.max(this.#told, position)
       this.#catchUp()
       await this.#reading

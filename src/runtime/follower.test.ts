@@ -1,0 +1,233 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { StreamEvent } from '../domain/event.ts'
+import { runId, sessionId, userId } from '../domain/ids.ts'
+import { READ_EVENTS_MAX, type Store } from '../log/store.ts'
+import { Hub } from '../stream/hub.ts'
+import { arrayLog } from '../testing/array-log.ts'
+import { settle } from '../testing/run-kit.ts'
+import { Follower } from './follower.ts'
+
+const STREAM = sessionId('s1')
+const OWNER = userId('u1')
+const delta = (text = ''): StreamEvent => ({ type: 'TextDelta', runId: runId('r1'), delta: text })
+const upTo = (to: number, from = 1) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
+
+/** A follower of a log of arrays. `fail` makes its reads throw. */
+function setUp(after = 0, delays: readonly number[] = [0]) {
+  const log = arrayLog(delays)
+  const hub = new Hub()
+  let failing: Error | undefined
+  const unused = () => Promise.reject(new Error('a follower only reads'))
+  const store: Store = {
+    ...log,
+    async read(stream, from, limit) {
+      const page = await log.read(stream, from, limit)
+      if (failing !== undefined) throw failing
+      return page
+    },
+    commit: unused,
+    unfinishedRuns: unused,
+    pruneIdempotency: unused,
+    close: unused,
+  }
+  const follower = new Follower({ store, hub, stream: STREAM, after })
+  const seen: number[] = []
+  const append = (events: readonly StreamEvent[]) => log.append(STREAM, OWNER, events, 0)
+  return {
+    log,
+    hub,
+    follower,
+    seen,
+    append,
+    commit: (count = 1) => hub.publish(append(Array.from({ length: count }, () => delta()))),
+    start: () => follower.start(({ position }) => seen.push(position)),
+    fail: (error: Error | undefined) => void (failing = error),
+  }
+}
+
+function watched(promise: Promise<unknown>): { state: string } {
+  const watch = { state: 'waits' }
+  promise.then(
+    () => (watch.state = 'done'),
+    (error: unknown) => (watch.state = `failed ${String(error instanceof Error ? error.message : error)}`),
+  )
+  return watch
+}
+
+describe('a follower', () => {
+  test('hands over what the log holds before it has started, then what comes', async () => {
+    const { seen, commit, start } = setUp()
+    commit(3)
+    await start()
+    expect(seen).toEqual([1, 2, 3])
+    commit(2)
+    expect(seen).toEqual([1, 2, 3, 4, 5])
+  })
+
+  test('begins behind its position', async () => {
+    const { seen, commit, start } = setUp(2)
+    commit(4)
+    await start()
+    expect(seen).toEqual([3, 4])
+  })
+
+  test('reads a long log in pages, without a hole', async () => {
+    const { log, seen, commit, start } = setUp()
+    commit(READ_EVENTS_MAX * 2 + 1)
+    await start()
+    expect(seen).toEqual(upTo(READ_EVENTS_MAX * 2 + 1))
+    expect(log.reads).toBe(3)
+  })
+
+  test('starts on a stream that does not exist yet', async () => {
+    const { seen, commit, start } = setUp()
+    await start()
+    expect(seen).toEqual([])
+    commit()
+    expect(seen).toEqual([1])
+  })
+
+  test('reads the log when a hint was lost', async () => {
+    const { seen, append, commit, start } = setUp()
+    await start()
+    append([delta(), delta()])
+    commit()
+    await settle(5)
+    expect(seen).toEqual([1, 2, 3])
+  })
+
+  test('takes a hint that comes twice once', async () => {
+    const { hub, seen, append, start } = setUp()
+    await start()
+    const batch = append([delta()])
+    hub.publish(batch)
+    hub.publish(batch)
+    await settle(5)
+    expect(seen).toEqual([1])
+  })
+
+  test('sees everything once and in order, however reads are slow and hints are lost', async () => {
+    const anyStep = fc.record({ events: fc.integer({ min: 1, max: 4 }), told: fc.boolean(), pause: fc.integer({ min: 0, max: 3 }) })
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyStep, { maxLength: 25 }), fc.array(fc.nat(3), { minLength: 1, maxLength: 4 }), async (steps, delays) => {
+        const { hub, seen, append, start, follower } = setUp(0, delays)
+        const started = start()
+        for (const { events, told, pause } of steps) {
+          const batch = append(Array.from({ length: events }, () => delta()))
+          if (told) hub.publish(batch)
+          await settle(pause)
+        }
+        await started
+        const head = steps.reduce((sum, { events }) => sum + events, 0)
+        await follower.reached(head)
+        expect(seen).toEqual(upTo(head))
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  test('has no listener in the hub after it was closed, and sees nothing more', async () => {
+    const { hub, follower, seen, commit, start } = setUp()
+    await start()
+    expect(hub.listenerCount).toBe(1)
+    follower.close()
+    commit()
+    await settle(5)
+    expect(hub.listenerCount).toBe(0)
+    expect(seen).toEqual([])
+  })
+})
+
+describe('reached', () => {
+  test('answers when the position was seen, also without a hint', async () => {
+    const { follower, seen, append, start } = setUp()
+    await start()
+    append([delta(), delta()])
+    await follower.reached(2)
+    expect(seen).toEqual([1, 2])
+  })
+
+  test('answers at once for what was seen', async () => {
+    const { log, follower, commit, start } = setUp()
+    commit(2)
+    await start()
+    const { reads } = log
+    await follower.reached(2)
+    expect(log.reads).toBe(reads)
+  })
+
+  test('does not answer for what was not seen, when the log cannot be read', async () => {
+    const { follower, seen, append, start, fail } = setUp()
+    await start()
+    append([delta()])
+    fail(new Error('disk'))
+    await expect(follower.reached(1)).rejects.toThrow('disk')
+    expect(seen).toEqual([])
+  })
+
+  test('does not answer for what was not seen, when the follower was closed', async () => {
+    const { follower, append, start } = setUp()
+    await start()
+    append([delta()])
+    follower.close()
+    await expect(follower.reached(1)).rejects.toThrow('closed')
+  })
+})
+
+describe('start', () => {
+  test('fails when the log cannot be read', async () => {
+    const { commit, start, fail } = setUp()
+    commit()
+    fail(new Error('disk'))
+    await expect(start()).rejects.toThrow('disk')
+  })
+})
+
+describe('changed', () => {
+  test('answers at once for what was seen before it was asked, then waits for more', async () => {
+    const { follower, commit, start } = setUp()
+    commit()
+    await start()
+    await follower.changed()
+    const next = watched(follower.changed())
+    await settle(3)
+    expect(next.state).toBe('waits')
+    commit()
+    await settle(3)
+    expect(next.state).toBe('done')
+  })
+
+  test('a wake that nobody waited for is not lost', async () => {
+    const { follower, start } = setUp()
+    await start()
+    await follower.changed()
+    follower.wake()
+    expect(await follower.changed()).toBeUndefined()
+  })
+
+  test.each<[string, (kit: ReturnType<typeof setUp>) => void, string]>([
+    ['it was ended', ({ follower }) => follower.end(new Error('over')), 'failed over'],
+    ['it was ended twice: the first reason stands', ({ follower }) => (follower.end(new Error('over')), follower.end(new Error('late'))), 'failed over'],
+    ['it was closed', ({ follower }) => follower.close(), 'failed closed'],
+    [
+      'the log cannot be read',
+      ({ append, commit, fail }) => {
+        append([delta()])
+        fail(new Error('disk'))
+        commit()
+      },
+      'failed disk',
+    ],
+  ])('rejects when %s', async (_why, end, state) => {
+    const kit = setUp()
+    await kit.start()
+    await kit.follower.changed()
+    const waiting = watched(kit.follower.changed())
+    end(kit)
+    await settle(5)
+    const later = watched(kit.follower.changed())
+    await settle(3)
+    expect([waiting.state, later.state]).toEqual([state, state])
+  })
+})
