@@ -53,9 +53,9 @@ export interface Rig extends RunHost, RunSession {
 type Opened = { readonly store: Store & SessionReads; readonly reopen: () => Promise<Opened> }
 
 /** Opens an engine, makes a session and starts the supervisor. */
-export async function rig(options: RigOptions): Promise<Rig> {
+export async function rig(options: RigOptions, session: Parameters<RunSession['create']>[0] = {}): Promise<Rig> {
   const built = await boot(options, await openEngine(options.engine ?? 'memory'), 1_700_000_000_000, countingRandom())
-  await built.create()
+  await built.create(session)
   await built.supervisor.start()
   return built
 }
