@@ -46,14 +46,15 @@ async function readBytes(request: IncomingMessage, bytesMax: number): Promise<Bu
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
 }
 
-function parseJson(bytes: Buffer): unknown {
+/** The JSON in `bytes`, no deeper than `JSON_DEPTH_MAX`: what comes behind it walks values by recursion. @throws {ConvokeError} `invalid_json` */
+export function parseJson(bytes: Uint8Array, what = 'the body'): unknown {
   try {
     const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-    if (depthOf(value, JSON_DEPTH_MAX) > JSON_DEPTH_MAX) throw new ConvokeError('invalid_json', `the body is nested deeper than ${JSON_DEPTH_MAX}`)
+    if (depthOf(value, JSON_DEPTH_MAX) > JSON_DEPTH_MAX) throw new ConvokeError('invalid_json', `${what} is nested deeper than ${JSON_DEPTH_MAX}`)
     return value
   } catch (error) {
     if (error instanceof ConvokeError) throw error
-    throw new ConvokeError('invalid_json', 'the body is not valid JSON in UTF-8', { cause: error })
+    throw new ConvokeError('invalid_json', `${what} is not valid JSON in UTF-8`, { cause: error })
   }
 }
 

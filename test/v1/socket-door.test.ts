@@ -23,7 +23,7 @@ beforeAll(async () => {
   foreign = await surface.session('bob')
 })
 afterAll(() => surface.close())
-const path = (id = session, query = '') => `/v1/sessions/${id}/ws${query}`
+const path = (id: string = session, query = ''): string => `/v1/sessions/${id}/ws${query}`
 
 describe('a socket is opened', () => {
   test.each([
@@ -53,31 +53,33 @@ describe('a socket is opened', () => {
 
 describe('a socket is refused', () => {
   test.each([
-    ['without a key', () => path(), {}, 401, 'unauthorized'],
-    ['with a wrong key', () => path(), { authorization: 'Bearer nobody' }, 401, 'unauthorized'],
-    ['with a key of another scheme', () => path(), { authorization: 'Basic key-of-ann' }, 401, 'unauthorized'],
-    ['with a key that has run out', () => path(), { authorization: 'Bearer key-of-old' }, 401, 'unauthorized'],
-    ['without the scope to read', () => path(), { authorization: 'Bearer key-that-writes' }, 403, 'forbidden'],
-    ['from another origin', () => path(), { ...ANN, origin: 'https://evil.example' }, 403, 'forbidden_origin'],
-    ['from the origin null', () => path(), { ...ANN, origin: 'null' }, 403, 'forbidden_origin'],
-    ['from an origin that only begins alike', () => path(), { ...ANN, origin: 'https://app.example.evil.example' }, 403, 'forbidden_origin'],
-    ['to another host', () => path(), { ...ANN, host: 'evil.example' }, 403, 'forbidden_host'],
-    ['for an unknown session', () => path(UNKNOWN), ANN, 404, 'not_found'],
-    ['for another’s session', () => path(foreign), ANN, 404, 'not_found'],
-    ['for what is no id', () => path('abc'), ANN, 400, 'invalid_id'],
-    ['for a path without sockets', () => '/v1/events', ANN, 404, 'route_not_found'],
-    ['for a longer path', () => `${path()}/more`, ANN, 404, 'route_not_found'],
-    ['after what is no position', () => path(session, '?after=x'), ANN, 400, 'invalid_cursor'],
-    ['with an unknown view', () => path(session, '?events=some'), ANN, 400, 'invalid_request'],
-  ] as const)('%s', async (_what, at, headers, status, code) => {
-    const refused = await refusedSocket(surface.url, at(), headers)
+    ['without a key', 'SESSION/ws', {}, 401, 'unauthorized'],
+    ['with a wrong key', 'SESSION/ws', { authorization: 'Bearer nobody' }, 401, 'unauthorized'],
+    ['with a key of another scheme', 'SESSION/ws', { authorization: 'Basic key-of-ann' }, 401, 'unauthorized'],
+    ['with a key that has run out', 'SESSION/ws', { authorization: 'Bearer key-of-old' }, 401, 'unauthorized'],
+    ['without the scope to read', 'SESSION/ws', { authorization: 'Bearer key-that-writes' }, 403, 'forbidden'],
+    ['from another origin', 'SESSION/ws', { ...ANN, origin: 'https://evil.example' }, 403, 'forbidden_origin'],
+    ['from the origin null', 'SESSION/ws', { ...ANN, origin: 'null' }, 403, 'forbidden_origin'],
+    ['from an origin that only begins alike', 'SESSION/ws', { ...ANN, origin: 'https://app.example.evil.example' }, 403, 'forbidden_origin'],
+    ['to another host', 'SESSION/ws', { ...ANN, host: 'evil.example' }, 403, 'forbidden_host'],
+    ['for an unknown session', `${UNKNOWN}/ws`, ANN, 404, 'not_found'],
+    ['for another’s session', 'FOREIGN/ws', ANN, 404, 'not_found'],
+    ['for what is no id', 'abc/ws', ANN, 400, 'invalid_id'],
+    ['for a path without sockets', 'SESSION/events', ANN, 404, 'route_not_found'],
+    ['for a longer path', 'SESSION/ws/more', ANN, 404, 'route_not_found'],
+    ['after what is no position', 'SESSION/ws?after=x', ANN, 400, 'invalid_cursor'],
+    ['with an unknown view', 'SESSION/ws?events=some', ANN, 400, 'invalid_request'],
+  ])('%s', async (_what, place, headers, status, code) => {
+    const at = `/v1/sessions/${place.replace('SESSION', session).replace('FOREIGN', foreign)}`
+    const refused = await refusedSocket(surface.url, at, headers as Record<string, string>)
     expect([refused.status, refused.json.status, refused.json.code]).toEqual([status, status, code])
     expect(refused.headers).toMatchObject({ 'content-type': 'application/problem+json', connection: 'close', 'x-request-id': refused.json.request_id })
     expect(refused.headers['www-authenticate']).toBe(status === 401 ? 'Bearer' : undefined)
   })
 
   test('for another’s session in the very words as for an unknown one (P11)', async () => {
-    const text = async (id: string) => (await refusedSocket(surface.url, path(id), { ...ANN, 'x-request-id': 'same' })).text.replaceAll(id, 'ID')
+    const text = async (id: string): Promise<string> =>
+      (await refusedSocket(surface.url, path(id), { ...ANN, 'x-request-id': 'same' })).text.replaceAll(id, 'ID')
     expect(await text(foreign)).toBe(await text(UNKNOWN))
   })
 

@@ -14,6 +14,7 @@ import type { Codec, EventBatch } from '../../stream/codec.ts'
 import type { V1Context } from './context.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 import { runId } from '../../domain/ids.ts'
+import { parseJson } from '../../http/body.ts'
 import { Tail } from '../../stream/tail.ts'
 import { refOf, SocketCommand, type SocketMessage } from '../../wire/v1/socket.ts'
 import { envelopeOf, wireEvent, type EventView } from './codec.ts'
@@ -26,6 +27,8 @@ import { socketSink } from './socket-sink.ts'
 
 /** Commands of one socket that may be under way at once. */
 const COMMANDS_MAX = 64
+/** Answers of one socket that may wait for their peer to read; with more, nothing more is heard of it until it does (P9). */
+const ANSWERS_MAX = 1024
 const PATH = /^\/v1\/sessions\/([^/]+)\/ws$/
 const encoder = new TextEncoder()
 const KEEP_ALIVE = encoder.encode('{"type":"keepalive"}\n')
@@ -55,6 +58,7 @@ class SocketSession {
   readonly #codec: Codec
   #tail: Tail | undefined
   #commands = 0
+  #answers = 0
 
   constructor(context: V1Context, socket: WebSocket, id: SessionId, principal: Principal, view: EventView) {
     this.#context = context
@@ -74,7 +78,12 @@ class SocketSession {
 
   send(message: SocketMessage): void {
     // What is said to a socket that has gone is nobody's loss: events are in the log, and a command can be asked for again.
-    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(JSON.stringify(message))
+    if (this.#socket.readyState !== this.#socket.OPEN) return
+    if (++this.#answers >= ANSWERS_MAX) this.#socket.pause()
+    this.#socket.send(JSON.stringify(message), () => {
+      this.#answers--
+      if (this.#socket.isPaused && this.#answers < ANSWERS_MAX) this.#socket.resume()
+    })
   }
 
   /** Streams what stands after `after`; again after a `resume`. */
@@ -98,7 +107,8 @@ class SocketSession {
   /** `data` is one Buffer: sockets are opened with ws's default `binaryType`. */
   #receive(data: RawData, isBinary: boolean): void {
     if (isBinary) return this.send({ type: 'error', ref: null, code: 'invalid_request', error: 'send text frames' })
-    const frame = parseJson((data as Buffer).toString('utf8'))
+    const frame = frameOf(data as Buffer)
+    if (frame instanceof ConvokeError) return this.#refuse(null, frame)
     const ref = refOf(frame)
     this.#perform(frame)
       .then((position) => this.send({ type: 'ack', ref, position }))
@@ -112,7 +122,6 @@ class SocketSession {
   }
 
   async #perform(frame: unknown): Promise<number> {
-    if (frame === undefined) throw new ConvokeError('invalid_json', 'the frame is not valid JSON')
     const parsed = SocketCommand.safeParse(frame)
     if (!parsed.success) throw new ConvokeError('invalid_body', parsed.error.issues[0]?.message ?? 'the frame is not valid')
     if (this.#commands >= COMMANDS_MAX) throw new ConvokeError('overloaded', 'too many commands at once')
@@ -141,21 +150,22 @@ class SocketSession {
       case 'cancel':
         return { type: 'CancelRun', runId: runId(frame.run_id.toLowerCase()) }
       case 'decision': {
-        const { run_id, tool_call_id, action, content } = frame
-        const one = tool_call_id == null || action == null ? {} : { [tool_call_id]: { action, content } }
-        return decisionCommand({ run_id, decisions: { ...frame.decisions, ...one } })
+        const { run_id, tool_call_id, action, content, decisions } = frame
+        if (tool_call_id == null && action == null && decisions != null) return decisionCommand({ run_id, decisions })
+        if (tool_call_id == null || action == null) throw new ConvokeError('invalid_body', 'a decision needs tool_call_id and action, or decisions')
+        return decisionCommand({ run_id, decisions: { ...decisions, [tool_call_id]: { action, content } } })
       }
     }
   }
 }
 
-/** `undefined`, which JSON cannot say, for what is no JSON. */
-function parseJson(text: string): unknown {
+/** The value in a frame, or the error that it is to be answered with. */
+function frameOf(data: Buffer): unknown {
   try {
-    return JSON.parse(text)
-  } catch {
-    // The caller answers it as `invalid_json`.
-    return undefined
+    return parseJson(data, 'the frame')
+  } catch (error) {
+    if (error instanceof ConvokeError) return error
+    throw error
   }
 }
 
