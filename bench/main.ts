@@ -7,9 +7,17 @@ import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import type { Bench, Figure } from './support/bench.ts'
+import { append } from './append.ts'
+import { fanOut } from './fan-out.ts'
+import { firstToken } from './first-token.ts'
+import { growth } from './growth.ts'
+import { manyRuns } from './many-runs.ts'
+import { replay } from './replay.ts'
+import { requests } from './requests.ts'
+import { start } from './start.ts'
 import { wholeRoad } from './whole-road.ts'
 
-const ALL: readonly Bench[] = [wholeRoad]
+const ALL: readonly Bench[] = [append, firstToken, fanOut, requests, replay, growth, start, manyRuns, wholeRoad]
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { write: { type: 'boolean', default: false } } })
 const chosen = ALL.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
