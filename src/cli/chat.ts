@@ -18,11 +18,13 @@ export interface ChatFlags {
 /** Talks until the input ends. Answers the exit code. */
 export async function chat(session: string | undefined, flags: ChatFlags): Promise<number> {
   const { url, key } = clientSettings(process.env)
-  const client = createClient({ url: flags.url ?? url, key })
+  const stop = new AbortController()
+  // Whoever leaves does not wait for a server that no longer answers.
+  const client = createClient({ url: flags.url ?? url, key, signal: stop.signal })
   await requireServer(client)
   const id = session ?? (await newSession(client, flags))
   const interactive = process.stdin.isTTY && process.stdout.isTTY
-  return new Chat(client, id, { interactive, yes: flags.yes === true }).run()
+  return new Chat(client, id, { interactive, yes: flags.yes === true, stop }).run()
 }
 
 async function requireServer(client: Client): Promise<void> {
@@ -46,22 +48,34 @@ async function newSession(client: Client, flags: ChatFlags): Promise<string> {
   }
 }
 
+interface ChatOptions {
+  readonly interactive: boolean
+  readonly yes: boolean
+  readonly stop: AbortController
+}
+
 class Chat {
   readonly #client: Client
   readonly #id: string
-  readonly #options: { readonly interactive: boolean; readonly yes: boolean }
+  readonly #options: ChatOptions
   readonly #renderer: Renderer
-  readonly #stop = new AbortController()
+  readonly #stop: AbortController
   readonly #lines: Interface
   readonly #runs = new RunEnds()
   #runId: string | undefined
   #interrupted = false
   #failed = false
+  /** Calls of the run that were decided, here or elsewhere. */
+  readonly #decided = new Set<string>()
+  /** The question that stands open, and what takes it back. */
+  #question: { readonly callId: string; readonly stop: AbortController } | undefined
+  #asking: Promise<void> = Promise.resolve()
 
-  constructor(client: Client, id: string, options: { readonly interactive: boolean; readonly yes: boolean }) {
+  constructor(client: Client, id: string, options: ChatOptions) {
     this.#client = client
     this.#id = id
     this.#options = options
+    this.#stop = options.stop
     this.#renderer = new Renderer({ ansi: options.interactive })
     this.#lines = createInterface({ input: process.stdin, ...(options.interactive ? { output: process.stdout, prompt: '> ' } : {}) })
   }
@@ -88,6 +102,7 @@ class Chat {
     }
     this.#leave()
     await following
+    await this.#asking
     process.off('SIGINT', onInterrupt)
     return this.#failed ? 1 : 0
   }
@@ -104,6 +119,7 @@ class Chat {
       this.#runId = run_id
       await this.#runs.ended(run_id)
     } catch (error) {
+      if (this.#stop.signal.aborted) return
       this.#failed = true
       this.#complain(error)
     }
@@ -112,27 +128,40 @@ class Chat {
   async #follow(after: number): Promise<void> {
     const onReconnect = () => void process.stderr.write('[the connection broke; trying again]\n')
     for await (const event of this.#client.events(this.#id, { after, all: true, signal: this.#stop.signal, onReconnect })) {
+      this.#react(event)
       process.stdout.write(this.#renderer.render(event))
-      await this.#react(event)
     }
   }
 
-  async #react(event: ClientEvent): Promise<void> {
-    if (event.name === 'run_started') this.#runId = event.runId ?? undefined
-    if (event.name === 'waiting_for_tool_approval') await this.#askApprovals()
-    if (event.name === 'run_error') this.#failed = true
-    if (event.name === 'run_completed' || event.name === 'run_error') {
-      this.#runId = undefined
-      this.#runs.end(event.runId)
+  #react({ name, runId, payload }: ClientEvent): void {
+    if (name === 'run_started') this.#runId = runId ?? undefined
+    // Asked beside the stream: what becomes of the run meanwhile, by whomever, takes the question back.
+    if (name === 'waiting_for_tool_approval') {
+      this.#asking = this.#asking.then(() => this.#askApprovals()).catch((error: unknown) => this.#fail(error))
     }
+    if (name === 'approval_decided') this.#settle(String(payload['tool_call_id']))
+    if (name === 'run_error') this.#failed = true
+    if (name === 'run_completed' || name === 'run_error') {
+      this.#runId = undefined
+      this.#decided.clear()
+      this.#question?.stop.abort()
+      this.#runs.end(runId)
+    }
+  }
+
+  #settle(callId: string): void {
+    this.#decided.add(callId)
+    if (this.#question?.callId === callId) this.#question.stop.abort()
   }
 
   async #askApprovals(): Promise<void> {
+    if (this.#stop.signal.aborted) return
     const pending = await this.#client.pendingTools(this.#id)
-    if (pending.run_id === null) return
     for (const call of pending.tool_calls) {
+      if (pending.run_id === null || pending.run_id !== this.#runId) return
+      if (this.#decided.has(call.id)) continue
       const allowed = await this.#ask(call as ShownCall)
-      if (this.#stop.signal.aborted) return
+      if (allowed === undefined) continue
       // Somebody else may be faster, or the run has ended meanwhile: the stream shows what became of it.
       await this.#client
         .decide(this.#id, pending.run_id, { [call.id]: { action: allowed ? 'accept' : 'reject' } })
@@ -140,18 +169,22 @@ class Chat {
     }
   }
 
-  async #ask(call: ShownCall): Promise<boolean> {
+  /** Whether the call is allowed; `undefined` when the question was taken back. */
+  async #ask(call: ShownCall): Promise<boolean | undefined> {
     if (this.#options.yes) return true
     if (!this.#options.interactive) {
       process.stderr.write(`convoke: refused ${describeCall(call)} (nobody to ask; --yes allows everything)\n`)
       return false
     }
-    const { signal } = this.#stop
-    const answer = await new Promise<string>((resolve) => {
-      signal.addEventListener('abort', () => resolve(''), { once: true })
+    const stop = new AbortController()
+    const signal = AbortSignal.any([this.#stop.signal, stop.signal])
+    this.#question = { callId: call.id, stop }
+    const answer = await new Promise<string | undefined>((resolve) => {
+      signal.addEventListener('abort', () => resolve(undefined), { once: true })
       this.#lines.question(`allow ${describeCall(call)} ? [y/N] `, { signal }, resolve)
     })
-    return /^y(es)?$/i.test(answer.trim())
+    this.#question = undefined
+    return answer === undefined ? undefined : /^y(es)?$/i.test(answer.trim())
   }
 
   /** The first Ctrl-C cancels the run, the second leaves. */
@@ -169,12 +202,15 @@ class Chat {
   }
 
   #fail(error: unknown): void {
+    if (this.#stop.signal.aborted) return
     this.#failed = true
     this.#complain(error)
     this.#leave()
   }
 
   #complain(error: unknown): void {
+    // What was under way when somebody left is given up, and that is no news.
+    if (this.#stop.signal.aborted) return
     process.stderr.write(`convoke: ${error instanceof Error ? error.message : String(error)}\n`)
   }
 }

@@ -11,6 +11,7 @@ export async function listSessions(flags: { readonly url?: string; readonly limi
   const { url, key } = clientSettings(process.env)
   const client = createClient({ url: flags.url ?? url, key })
   const limit = Number(flags.limit ?? 50)
+  if (!Number.isSafeInteger(limit) || limit < 1) throw new Error('--limit is a number of sessions: a whole number from 1 on')
   let cursor: string | undefined
   for (let left = limit; left > 0;) {
     const page = await client.listSessions({ limit: Math.min(left, PAGE), ...(cursor === undefined ? {} : { cursor }) })

@@ -130,7 +130,7 @@ describe('a request that fails for now', () => {
       stop.abort()
       return broken()
     })
-    await expect(request(connection, 'GET', '/', undefined, stop.signal)).rejects.toMatchObject({ code: 'unreachable' })
+    await expect(request({ ...connection, signal: stop.signal }, 'GET', '/')).rejects.toMatchObject({ code: 'unreachable' })
     expect(sent).toHaveLength(1)
   })
 })

@@ -22,10 +22,13 @@ export interface Connection {
   readonly fetch?: typeof fetch | undefined
   /** Another timer, likewise. */
   readonly after?: Timer | undefined
+  /** Gives up every request that is under way, and its retries. Streams of events have a signal of their own. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Sends a request and answers its JSON; `undefined` for an answer without a body. @throws {ConvokeClientError} */
-export async function request<T>(connection: Connection, method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+export async function request<T>(connection: Connection, method: string, path: string, body?: unknown): Promise<T> {
+  const { signal } = connection
   const headers = headersOf(connection, body !== undefined)
   if (method !== 'GET') headers['idempotency-key'] = newKey()
   for (let tries = 1; ; tries++) {

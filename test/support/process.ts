@@ -31,6 +31,8 @@ export interface Program {
   /** Ends its input. */
   close(): void
   kill(signal: NodeJS.Signals): Promise<Ended>
+  /** Sends a signal that does not end it. */
+  signal(signal: NodeJS.Signals): void
 }
 
 /** A server in a process of its own. */
@@ -146,6 +148,7 @@ function follow(child: ChildProcess): Program {
     },
     write: (words) => void child.stdin?.write(words),
     close: () => void child.stdin?.end(),
+    signal: (name) => void child.kill(name),
     async kill(signal) {
       child.kill(signal)
       return ended
