@@ -14,6 +14,10 @@ export const BASH_MS_MAX = 600_000
 const PROGRESS_MS = 100
 /** Characters of one progress event. */
 const PROGRESS_CHARS = 2000
+/** How long output may still come once the group is gone, in ms: a process that left the group can hold the pipes open for ever. */
+const DRAIN_MS = 250
+/** Characters of a reason that is shown. */
+const REASON_CHARS_MAX = 200
 
 const ARGS = z.object({
   command: z.string().min(1).max(100_000).describe('The bash command to run in the workspace'),
@@ -54,14 +58,16 @@ async function run(guardian: GuardedProcess, command: string, context: ToolConte
     stream.on('data', (chunk: Buffer) => {
       output.add(chunk)
       progress(chunk)
-      if (output.overflown) guardian.kill()
+      if (output.overflown || output.failure !== undefined) guardian.kill()
     })
   }
   if (context.signal.aborted) guardian.kill()
   const end = await guardian.run(command, context.workspace)
   // What still runs holds the pipes open: it ends here, with all that it had written.
   guardian.kill()
+  const takeBack = clock.after(DRAIN_MS, () => streams.forEach((stream) => stream.destroy()))
   await Promise.all(ended)
+  takeBack()
   context.signal.removeEventListener('abort', onAbort)
   return resultOf(output, end, context)
 }
@@ -70,11 +76,12 @@ function resultOf(output: Output, end: CommandEnd, context: ToolContext): ToolRe
   const { text, file } = output.finish()
   const how = howItEnded(output, end, context)
   const trimmed = text.endsWith('\n') ? text.slice(0, -1) : text
-  const all = how === undefined ? trimmed : `${trimmed}${trimmed === '' ? '' : '\n'}[${how}]`
+  const all = how === undefined ? trimmed : `${trimmed}${trimmed === '' ? '' : '\n'}[${how.slice(0, REASON_CHARS_MAX)}]`
   return { output: all, isError: how !== undefined, ...(file === undefined ? {} : { outputFile: file }) }
 }
 
 function howItEnded(output: Output, end: CommandEnd, context: ToolContext): string | undefined {
+  if (output.failure !== undefined) return `stopped: the output could not be kept: ${output.failure}`
   if (output.overflown) return `stopped: more than ${OUTPUT_FILE_BYTES_MAX} bytes of output`
   if (context.signal.aborted) return `stopped: ${context.signal.reason instanceof Error ? context.signal.reason.message : 'cancelled'}`
   if (end.error !== undefined) return `could not start: ${end.error}`
@@ -88,7 +95,7 @@ function progressOf(context: ToolContext, clock: Clock): (chunk: Buffer) => void
   const decoder = new TextDecoder()
   let pending = ''
   return (chunk) => {
-    pending = `${pending}${decoder.decode(chunk, { stream: true })}`.slice(-PROGRESS_CHARS)
+    pending = `${pending}${decoder.decode(chunk, { stream: true })}`.slice(-PROGRESS_CHARS).replace(/^[\uDC00-\uDFFF]/, '')
     if (clock.monotonicMs() - lastMs < PROGRESS_MS) return
     lastMs = clock.monotonicMs()
     context.progress(pending)
