@@ -1,4 +1,5 @@
 /** The file tools: `read`, `write`, `edit`. All paths stay in the workspace. */
+import { isUtf8 } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 import { constants, type Stats } from 'node:fs'
 import { lstat, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises'
@@ -13,6 +14,11 @@ import { contain } from './path.ts'
 export const FILE_BYTES_MAX = 8 * 1024 * 1024
 /** Lines that one `read` answers at most. */
 export const READ_LINES_MAX = 2000
+/** Bytes of lines that one `read` answers; the rest of the bound is for the words after them. */
+const SHOWN_BYTES_MAX = TOOL_OUTPUT_BYTES_MAX - 200
+/** Permissions of a new file, before the umask. */
+const NEW_FILE_MODE = 0o644
+const TOO_LARGE = `the file would be larger than ${FILE_BYTES_MAX} bytes`
 
 const path = z.string().min(1).max(4096).describe('Path of the file, relative to the workspace')
 
@@ -74,13 +80,20 @@ async function withPath(given: string, context: ToolContext, work: (real: string
   }
 }
 
-async function loadText(real: string): Promise<{ readonly text: string } | { readonly refused: string }> {
+interface Loaded {
+  readonly text: string
+  /** Whether every byte is text: otherwise writing the text back would damage the file. */
+  readonly exact: boolean
+  readonly facts: Stats
+}
+
+async function loadText(real: string): Promise<Loaded | { readonly refused: string }> {
   const facts = await stat(real)
   if (!facts.isFile()) return { refused: 'this is not a file' }
   if (facts.size > FILE_BYTES_MAX) return { refused: `the file is larger than ${FILE_BYTES_MAX} bytes` }
   const bytes = await readFile(real)
   if (bytes.includes(0)) return { refused: 'this is a binary file' }
-  return { text: bytes.toString('utf8') }
+  return { text: bytes.toString('utf8'), exact: isUtf8(bytes), facts }
 }
 
 async function readText(real: string, { offset = 1, limit = READ_LINES_MAX }: z.infer<typeof READ>): Promise<ToolResult> {
@@ -94,47 +107,61 @@ async function readText(real: string, { offset = 1, limit = READ_LINES_MAX }: z.
   for (const [index, line] of lines.slice(offset - 1, offset - 1 + limit).entries()) {
     const text = `${offset + index}\t${line}`
     bytes += Buffer.byteLength(text) + 1
-    if (bytes > TOOL_OUTPUT_BYTES_MAX - 200) break
-    shown.push(text)
+    if (bytes > SHOWN_BYTES_MAX && shown.length > 0) break
+    shown.push(bytes > SHOWN_BYTES_MAX ? beginningOf(text) : text)
   }
   const left = lines.length - (offset - 1) - shown.length
   if (left > 0) shown.push(`[${left} more lines; go on with offset ${offset + shown.length}]`)
   return { output: shown.join('\n'), isError: false }
 }
 
+/** A line that is longer than an answer: without its rest, so that a reader gets past it. */
+function beginningOf(text: string): string {
+  const bytes = Buffer.from(text)
+  const shown = new TextDecoder().decode(bytes.subarray(0, SHOWN_BYTES_MAX), { stream: true })
+  return `${shown} [${bytes.length - Buffer.byteLength(shown)} more bytes in this line]`
+}
+
 async function writeText(real: string, name: string, content: string): Promise<ToolResult> {
+  const bytes = Buffer.byteLength(content)
+  if (bytes > FILE_BYTES_MAX) return failure(TOO_LARGE)
   await mkdir(dirname(real), { recursive: true })
   const before = await lstat(real).catch(() => undefined)
   if (before?.isDirectory() === true) return failure(`${name} is a folder`)
   await replaceFile(real, content, before)
-  const bytes = Buffer.byteLength(content)
   return { output: `${before === undefined ? 'created' : 'replaced'} ${name} (${bytes} bytes)`, isError: false }
 }
 
 /** Writes beside the file, then renames: nobody sees half of it, and a crash leaves the old or the new one. */
 async function replaceFile(real: string, content: string, before: Stats | undefined): Promise<void> {
   const beside = join(dirname(real), `.${randomBytes(8).toString('hex')}.tmp`)
-  const file = await open(beside, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, before?.mode ?? 0o644)
+  const file = await open(beside, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, NEW_FILE_MODE)
   try {
     await file.writeFile(content, 'utf8')
+    // The old mode is kept as it is: a mode given to open is narrowed by the umask. A link has none of its own.
+    if (before?.isFile() === true) await file.chmod(before.mode & 0o777)
     await file.sync()
-  } finally {
     await file.close()
-  }
-  await rename(beside, real).catch(async (error: unknown) => {
+    await rename(beside, real)
+  } catch (error) {
+    await file.close()
     await unlink(beside)
     throw error
-  })
+  }
 }
 
 async function editText(real: string, { path: name, old_text: from, new_text: to, replace_all: all }: z.infer<typeof EDIT>): Promise<ToolResult> {
   const loaded = await loadText(real)
   if ('refused' in loaded) return failure(loaded.refused)
+  if (!loaded.exact) return failure('this is not UTF-8 text')
   const parts = loaded.text.split(from)
   const count = parts.length - 1
   if (count === 0) return failure(`old_text does not stand in ${name}`)
   if (count > 1 && all !== true) return failure(`old_text stands ${count} times in ${name}: give more of its surroundings, or set replace_all`)
-  await replaceFile(real, parts.join(to), await stat(real))
+  // Before the text is made: it could be larger than a string can be.
+  const bytes = Buffer.byteLength(loaded.text) + count * (Buffer.byteLength(to) - Buffer.byteLength(from))
+  if (bytes > FILE_BYTES_MAX) return failure(TOO_LARGE)
+  await replaceFile(real, parts.join(to), loaded.facts)
   const line = (parts[0] ?? '').split('\n').length
   const removed = from.split('\n').map((text) => `-${text}`)
   const added = to.split('\n').map((text) => `+${text}`)
