@@ -6,7 +6,7 @@
  * S3. `queue` and `calls` are bounded (`QUEUE_MAX`, `CALLS_MAX`); `decide` refuses what would exceed them.
  * S4. The row without `queue` and `calls` stays below 1 KB.
  */
-import type { DecisionAction, Delivery, ProposedCall, RunOptions, StreamEvent } from './event.ts'
+import type { DecisionAction, Delivery, Disposition, ProposedCall, RunOptions, StreamEvent } from './event.ts'
 import type { MessageId, Position, RunId, UserId } from './ids.ts'
 import type { Message } from './message.ts'
 import { NO_USAGE, addUsage, type Usage } from './usage.ts'
@@ -32,6 +32,8 @@ export interface QueuedMessage {
 export interface OpenCall {
   readonly id: string
   readonly name: string
+  /** What policy said of it: only a call that it left to a person (`ask`) takes an answer. */
+  readonly disposition: Disposition
   /** `open`: not started. `asked`: waits for a person. `decided`: answered, not started. `started`: running. `ended`: has its result. */
   readonly status: 'open' | 'asked' | 'decided' | 'started' | 'ended'
   readonly decision?: { readonly action: DecisionAction; readonly content?: string; readonly by: UserId }
@@ -181,7 +183,7 @@ function messageAdded(state: SessionState, run: ActiveRun, event: Extract<Stream
 }
 
 function openCall(call: ProposedCall, position: Position): OpenCall {
-  return { id: call.id, name: call.name, status: 'open', proposedAt: position }
+  return { id: call.id, name: call.name, disposition: call.disposition, status: 'open', proposedAt: position }
 }
 
 function evolveCalls(state: SessionState, event: StreamEvent): SessionState {
