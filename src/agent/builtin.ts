@@ -7,7 +7,7 @@ import type { RunEvent, MessageEvent } from '../domain/event.ts'
 import type { Message } from '../domain/message.ts'
 import type { Agent, DriverEvent, RunContext } from '../runtime/agent.ts'
 import type { AgentParts, Folders } from './parts.ts'
-import { CANCELLED_RESULT } from '../domain/decide-cancel.ts'
+import { CANCELLED_RESULT, UNKNOWN_RESULT } from '../domain/decide-cancel.ts'
 import { messageOf } from '../projection/transcript.ts'
 import { callModel, modelOf, type CallOutcome } from './call-model.ts'
 import { nextEffect, type Effect } from './next-effect.ts'
@@ -190,7 +190,11 @@ class BuiltinRun {
     const { turn, turnOpen, usage } = this.#state
     const open = this.#state.calls.filter((call) => turnOpen && call.status !== 'ended')
     const results = open.map((call): RunEvent => {
-      return { type: 'ToolCompleted', runId, toolCallId: call.id, toolName: call.name, result: CANCELLED_RESULT, isError: true }
+      // Our own calls have ended by now: one that still runs was started by a process that is gone.
+      const interrupted = call.status === 'started'
+      if (interrupted && call.intent !== undefined) this.#parts.killGroup(call.intent)
+      const result = interrupted ? UNKNOWN_RESULT : CANCELLED_RESULT
+      return { type: 'ToolCompleted', runId, toolCallId: call.id, toolName: call.name, result, isError: true }
     })
     const last: readonly RunEvent[] = turnOpen ? [{ type: 'TurnCompleted', runId, turn, finishReason: 'cancelled' }] : []
     const closing = [...before, ...results, ...last]

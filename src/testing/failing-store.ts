@@ -21,8 +21,11 @@ export interface FailingStore extends Store, SessionReads {
   kill(): void
 }
 
-/** @param fateOf Called with each commit and its number, from 1 on. */
-export function failingStore(store: Store & SessionReads, fateOf: (commit: number, writes: readonly Write[]) => Fate): FailingStore {
+/** Says what becomes of each commit, by its number, from 1 on. A promise holds the commit up. */
+export type FateOf = (commit: number, writes: readonly Write[]) => Fate | Promise<Fate>
+
+/** `store`, with commits as `fateOf` says. */
+export function failingStore(store: Store & SessionReads, fateOf: FateOf): FailingStore {
   let commits = 0
   let dead = false
   let tellCut: () => void = () => undefined
@@ -52,8 +55,9 @@ export function failingStore(store: Store & SessionReads, fateOf: (commit: numbe
     kill,
     async commit(writes) {
       if (dead) return die()
-      const fate = fateOf(++commits, writes)
-      if (fate === 'cut-before') return die()
+      const said = fateOf(++commits, writes)
+      const fate = said instanceof Promise ? await said : said
+      if (fate === 'cut-before' || dead) return die()
       if (fate === 'fail-before') throw new ConvokeError('store_unknown', 'the scripted disk failed')
       const outcomes = await store.commit(writes)
       if (fate === 'fail-after') throw new ConvokeError('store_unknown', 'the scripted disk failed after it wrote')

@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
+import type { Recorded } from '../../src/domain/event.ts'
 import type { Random } from '../../src/domain/ports.ts'
 import type { Tool, ToolIntent } from '../../src/domain/tool.ts'
-import type { Store, Write } from '../../src/log/store.ts'
+import type { Store } from '../../src/log/store.ts'
 import type { SessionReads } from '../../src/projection/reads.ts'
 import type { Agent } from '../../src/runtime/agent.ts'
 import type { ApprovalPolicy } from '../../src/agent/policy.ts'
@@ -15,7 +16,7 @@ import { memoryStore } from '../../src/storage/memory/store.ts'
 import { openSqliteStore } from '../../src/storage/sqlite/store.ts'
 import { Hub } from '../../src/stream/hub.ts'
 import { systemRandom } from '../../src/system/random.ts'
-import { failingStore, type Fate, type FailingStore } from '../../src/testing/failing-store.ts'
+import { failingStore, type FailingStore, type FateOf } from '../../src/testing/failing-store.ts'
 import { manualClock } from '../../src/testing/manual-clock.ts'
 import { TEST_SESSION, countingRandom, keptLog, runHost, runSession, type LogLine, type RunHost, type RunSession } from '../../src/testing/run-kit.ts'
 import { scriptedModels, type Script, type ScriptedModelOptions, type ScriptedModels } from '../../src/testing/scripted-model.ts'
@@ -34,7 +35,7 @@ export interface RigOptions {
   readonly policy?: ApprovalPolicy
   readonly engine?: (typeof ENGINES)[number]
   readonly agents?: readonly Agent[]
-  readonly fateOf?: (commit: number, writes: readonly Write[]) => Fate
+  readonly fateOf?: FateOf
 }
 
 /** One life of the process. */
@@ -45,7 +46,7 @@ export interface Rig extends RunHost, RunSession {
   /** Groups that were killed. */
   readonly killed: readonly ToolIntent[]
   /** What readers in this process were shown. */
-  readonly published: readonly number[]
+  readonly published: readonly Recorded[]
   /** Leaves this life where it stands, unheard, and begins another on the same data. Its clock goes on `laterMs` later. */
   restart(changed?: Partial<RigOptions>, laterMs?: number): Promise<Rig>
 }
@@ -64,8 +65,8 @@ async function boot(options: RigOptions, opened: Opened, startMs: number, random
   const { fateOf = () => 'pass' } = options
   const store = failingStore(opened.store, fateOf)
   const hub = new Hub()
-  const published: number[] = []
-  hub.subscribe(TEST_SESSION, ({ from, events }) => published.push(...events.map((_, index) => from + index)))
+  const published: Recorded[] = []
+  hub.subscribe(TEST_SESSION, ({ from, atMs, events }) => published.push(...events.map((event, index) => ({ position: from + index, atMs, event }))))
   const committer = new Committer(store, hub)
   const clock = manualClock(startMs)
   const telemetry = keptLog()
