@@ -129,7 +129,7 @@ export class FeedTail {
     this.#behind = false
     const { feed, count } = this.#cursor
     // A commit that was read in part is read again, and its known part skipped.
-    const page = await this.#options.store.readFeed(this.#options.owner, count > 0 ? feed - 1 : feed, PAGE)
+    const page = await this.#options.store.readFeed(this.#options.owner, count > 0 ? Math.max(0, feed - 1) : feed, PAGE)
     if (this.#closed) return
     for (const batch of page.batches) {
       if (this.#stalled) return
