@@ -52,7 +52,7 @@ export function openCallResults(state: SessionState, startedResult: string): rea
 
 function cancelledEnd(state: SessionState, run: ActiveRun, startedResult: string): readonly StreamEvent[] {
   const results = openCallResults(state, startedResult)
-  const turn: readonly StreamEvent[] = run.turn === 0 ? [] : [{ type: 'TurnCompleted', runId: run.id, turn: run.turn, finishReason: 'cancelled' }]
+  const turn: readonly StreamEvent[] = run.turnOpen ? [{ type: 'TurnCompleted', runId: run.id, turn: run.turn, finishReason: 'cancelled' }] : []
   const end: StreamEvent = { type: 'RunCompleted', runId: run.id, totalTurns: run.turn, totalUsage: run.usage, stopReason: 'cancelled' }
   return [...results, ...turn, end]
 }

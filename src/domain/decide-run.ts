@@ -16,7 +16,7 @@ export function requireRun(state: SessionState, id: RunId): ActiveRun {
   return state.run
 }
 
-/** Takes over a run, or ends it when it was taken over too often without getting anywhere. */
+/** Takes over a run. Whoever does looks at `takeovers` first: after `TAKEOVERS_MAX` it drives the run to its end and no further. */
 export function decideClaim(state: SessionState, command: ClaimRun): Decision {
   const run = requireRun(state, command.runId)
   if (run.driver === command.driver && state.fence === command.fence + 1) return { events: [], reply: { runId: run.id } }

@@ -48,6 +48,8 @@ export interface ActiveRun {
   /** Position of its `RunStarted`. */
   readonly startedAt: Position
   readonly turn: number
+  /** The turn has not completed: whoever ends the run ends it too. */
+  readonly turnOpen: boolean
   /** A model call is under way. */
   readonly calling: boolean
   readonly cancelling: boolean
@@ -133,6 +135,7 @@ function started(state: SessionState, event: Extract<StreamEvent, { type: 'RunSt
     driver: event.driver,
     startedAt: position,
     turn: 0,
+    turnOpen: false,
     calling: false,
     cancelling: false,
     takeovers: 0,
@@ -157,7 +160,7 @@ function evolveRun(state: SessionState, event: StreamEvent, position: Position):
       return { ...state, fence: event.fence, run: { ...run, driver: event.driver, takeovers: run.takeovers + 1, calling: false } }
     case 'TurnStarted':
     case 'AttemptStarted':
-      return set({ turn: event.turn, calling: true })
+      return set({ turn: event.turn, turnOpen: true, calling: true })
     case 'RetryScheduled':
     case 'AttemptSuperseded':
       return run.calling ? set({ calling: false }) : state
@@ -168,7 +171,7 @@ function evolveRun(state: SessionState, event: StreamEvent, position: Position):
     case 'CancelRequested':
       return run.cancelling ? state : set({ cancelling: true })
     case 'TurnCompleted':
-      return run.calling ? set({ calling: false }) : state
+      return run.turnOpen ? set({ turnOpen: false, calling: false }) : state
     case 'ToolCallsProposed':
       return { ...state, calls: event.calls.map((call) => openCall(call, position)) }
     default:
