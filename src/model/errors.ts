@@ -16,7 +16,7 @@ interface CallError {
 
 /** Codes of the network below: of the system, of DNS, of TLS, and of Node's HTTP client. */
 const NETWORK = /^(?!ERR_(?!TLS))(E[A-Z_]+|UND_ERR_\w+|CERT_\w+|\w*SELF_SIGNED\w*|UNABLE_TO_\w+)$/
-const NETWORK_TEXT = /fetch failed|^terminated$|socket hang up|other side closed/i
+const NETWORK_TEXT = /fetch failed|^Cannot connect to API|^terminated$|socket hang up|other side closed/i
 const OVERFLOW = /context.{0,20}(length|window|size)|maximum context|too many tokens|prompt is too long|input is too long|token count.{0,40}exceeds/i
 /** Errors of the provider packages about our own request: the same request never works. */
 const UNSENDABLE = /^AI_(UnsupportedFunctionality|InvalidPrompt|InvalidArgument|NoSuchModel)Error$/

@@ -54,22 +54,25 @@ export function createModelRegistry(options: RegistryOptions): ModelRegistry {
     return catalogued(options, id, known)
   }
   const firstAvailable = [...providers].flatMap(([name, config]) => (config.kind === 'openai-compatible' ? [] : [`${name}/${DEFAULT_MODELS[config.kind]}`]))[0]
+  // The configured default may be an alias or an id alone: then it is of the first available provider itself.
+  const configured = options.defaultModel === undefined ? '' : split(aliased(options, options.defaultModel)).provider
+  const defaultProvider = configured === '' ? split(firstAvailable ?? DEMO_MODEL).provider : configured
   const registry: ModelRegistry = {
     get defaultModel() {
       return options.defaultModel === undefined ? (firstAvailable ?? DEMO_MODEL) : registry.resolve(options.defaultModel)
     },
     list() {
-      const listed = [...providers].flatMap(([name, config]) => listOf(name, config))
-      const configured = Object.keys(options.catalog).filter((id) => providers.has(split(id).provider))
-      const extra = configured
+      const listed = [...providers].flatMap(([name, config]) => listOf(name, config)).map((entry) => info(`${entry.provider}/${entry.id}`) ?? entry)
+      const extra = Object.keys(options.catalog)
+        .filter((id) => providers.has(split(id).provider))
         .filter((id) => !listed.some((entry) => `${entry.provider}/${entry.id}` === id))
         .map((id) => info(id) ?? unknownModel(split(id).provider, split(id).model))
       return [...listed, ...extra, ...local.flatMap((found) => found.models), DEMO_INFO]
     },
     resolve(name) {
-      const target = Object.hasOwn(options.aliases, name) ? (options.aliases[name] ?? name) : name
+      const target = aliased(options, name)
       if (target === '' || target.length > NAME_CHARS_MAX) throw new ConvokeError('invalid_model', 'a model is named provider/id')
-      if (!target.includes('/')) return `${split(options.defaultModel ?? firstAvailable ?? DEMO_MODEL).provider}/${target}`
+      if (!target.includes('/')) return `${defaultProvider}/${target}`
       const { provider, model } = split(target)
       if ((provider !== 'demo' && providerOf(provider) === undefined) || model === '')
         throw unknownProvider(provider, [...providers.keys(), ...local.map((found) => found.provider), 'demo'])
@@ -107,8 +110,12 @@ function listOf(name: string, config: ProviderConfig | undefined): readonly Mode
   return config === undefined ? [] : catalogOf(config.kind, name)
 }
 
+function aliased(options: RegistryOptions, name: string): string {
+  return Object.hasOwn(options.aliases, name) ? (options.aliases[name] ?? name) : name
+}
+
 function catalogued(options: RegistryOptions, id: string, known: ModelInfo | undefined): ModelInfo | undefined {
-  const own = options.catalog[id]
+  const own = Object.hasOwn(options.catalog, id) ? options.catalog[id] : undefined
   if (own === undefined) return known
   const { provider, model } = split(id)
   const base = known ?? unknownModel(provider, model)
