@@ -55,7 +55,10 @@ class BuiltinRun {
       const ended = await this.#perform(nextEffect(this.#state, rules))
       if (ended) break
     }
-    this.#memory.keep(context.sessionId, this.#seenTo, this.#prompt)
+    const prompt = this.#prompt
+    // What is still handed over until the driver closes its reader must not get into what is kept.
+    this.#prompt = []
+    this.#memory.keep(context.sessionId, this.#seenTo, prompt)
   }
 
   /** Loads what was said before this run, then follows the session. */

@@ -80,6 +80,16 @@ describe('writes', () => {
     expect([first.state, second.state]).toEqual(['done 5', 'done 5'])
   })
 
+  test('what is emitted goes out with what is pushed, in the order of both', async () => {
+    const { outbox, commits } = setUp()
+    outbox.emit(delta('a'))
+    void outbox.push([delta('b')])
+    outbox.emit(delta('c'))
+    await settle(3)
+    const write = commits[0]?.write
+    expect(write?.kind === 'record' && write.events).toEqual([delta('a'), delta('b'), delta('c')])
+  })
+
   test.each([
     [1024, 0, [1024]],
     [1000, 24, [1024]],
@@ -149,6 +159,17 @@ describe('the bound (O1)', () => {
     const { outbox } = setUp()
     void outbox.push([event])
     expect(outbox.full).toBe(true)
+  })
+
+  test('what is emitted counts, until it is durable', async () => {
+    const { outbox, commits } = setUp()
+    outbox.emit(delta('x'.repeat(UP_TO)))
+    expect(outbox.full).toBe(true)
+    await settle(3)
+    expect(outbox.full).toBe(true)
+    commits[0]?.answer()
+    await settle(3)
+    expect(outbox.full).toBe(false)
   })
 
   test('many small events fill it too', () => {
@@ -232,6 +253,7 @@ describe('after a write was lost (O2, P4)', () => {
     const drained = watched(outbox.drained())
     lose(commits[0])
     await settle(3)
+    outbox.emit(delta('x'.repeat(OUTBOX_BYTES_MAX)))
     const later = watched(outbox.push(deltas(1)))
     const last = watched(outbox.commitLast(FINISH))
     await settle(3)
