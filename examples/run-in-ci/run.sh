@@ -6,6 +6,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 convoke=(node "$here/../../bin/convoke.js")
 
 work=$(mktemp -d)
+# Nothing stays behind, not even compiled code.
+export XDG_CACHE_HOME="$work/cache"
 server=''
 provider=''
 cleanup() {
