@@ -34,7 +34,7 @@ function setUp() {
   const models = scriptedModels([[...text('ok'), stop()]])
   const agent = builtinAgent({
     state: async () => undefined,
-    reads: { history, session: unused, sessions: unused, messages: unused, sessionIds: unused },
+    reads: { history, session: unused, sessionAt: unused, sessions: unused, messages: unused, sessionIds: unused },
     models,
     tools: [],
     policy: DEFAULT_POLICY,
@@ -66,6 +66,7 @@ function contextOf(
     startedAt,
     signal: new AbortController().signal,
     stopping: false,
+    released: new AbortController().signal,
     full: false,
     drained: async () => undefined,
     changed: () => Promise.reject(new Error('nothing to wait for')),

@@ -137,16 +137,16 @@ class BuiltinRun {
     return this.#folders
   }
 
-  /** Waits out a pause between tries. A cancel in it ends the run from outside; a stop leaves it to the next start. */
+  /** Waits out a pause between tries. A cancel in it ends the run from outside; a stop leaves the rest of it to the next start. */
   async #waitThenRetry(untilMs: number): Promise<boolean> {
+    const { signal, released } = this.#context
     try {
-      await this.#parts.clock.sleepUntil(untilMs, this.#context.signal)
+      await this.#parts.clock.sleepUntil(untilMs, AbortSignal.any([signal, released]))
     } catch {
       // The signal's reason decides: a cancel is finished by the next effect, anything else leaves the run.
-      if (!this.#state.cancelling) throw this.#context.signal.reason
-      return false
+      if (!released.aborted && !this.#state.cancelling) throw signal.reason
     }
-    if (this.#context.stopping) return false
+    if (released.aborted || signal.aborted) return false
     return this.#attempt([], 'AttemptStarted', this.#state.turn, this.#state.attempt + 1)
   }
 

@@ -22,7 +22,7 @@ function transcript(length: number) {
     },
   } satisfies Pick<SessionReads, 'history'>
   const unused = () => Promise.reject(new Error('a prompt reads only the history'))
-  const memory = new PromptMemory({ ...reads, session: unused, sessions: unused, messages: unused, sessionIds: unused })
+  const memory = new PromptMemory({ ...reads, session: unused, sessionAt: unused, sessions: unused, messages: unused, sessionIds: unused })
   return { memory, asked }
 }
 

@@ -37,6 +37,8 @@ export interface RunContext {
   readonly signal: AbortSignal
   /** The server stops: finish the step, begin no other. */
   readonly stopping: boolean
+  /** Aborted when `stopping` turns true: a pause between steps need not be waited out. */
+  readonly released: AbortSignal
   /**
    * Hands every event of the session from `startedAt` on to `listener`, in order. To be called once, first.
    * Resolves when the past has been handed over; later ones come as they are committed.

@@ -52,7 +52,7 @@ export class RunDriver {
   readonly #abort = new AbortController()
   readonly #follower: Follower
   readonly #outbox: Outbox
-  #stopping = false
+  readonly #released = new AbortController()
   #ended = false
 
   constructor(run: DrivenRun, parts: DriverParts) {
@@ -68,7 +68,7 @@ export class RunDriver {
 
   /** Lets the agent finish its step and begin no other. */
   release(): void {
-    this.#stopping = true
+    this.#released.abort()
     this.#follower.wake()
   }
 
@@ -82,7 +82,7 @@ export class RunDriver {
   async drive(agent: Agent): Promise<void> {
     try {
       await agent.run(this.#context())
-      if (!this.#ended && !this.#stopping) await this.#fail(new ConvokeError('agent_failed', 'the agent returned without ending its run'))
+      if (!this.#ended && !this.#released.signal.aborted) await this.#fail(new ConvokeError('agent_failed', 'the agent returned without ending its run'))
     } catch (error) {
       await this.#afterThrow(error)
     } finally {
@@ -137,7 +137,7 @@ export class RunDriver {
   #context(): RunContext {
     const { sessionId, runId, options, by, startedAt } = this.run
     const outbox = this.#outbox
-    const isStopping = () => this.#stopping
+    const released = this.#released.signal
     return {
       sessionId,
       runId,
@@ -145,8 +145,9 @@ export class RunDriver {
       by,
       startedAt,
       signal: this.#abort.signal,
+      released,
       get stopping() {
-        return isStopping()
+        return released.aborted
       },
       get full() {
         return outbox.full

@@ -13,10 +13,13 @@ import type { Agent } from './agent.ts'
 import { CANCEL_CONFIRM_MS } from '../domain/decide-cancel.ts'
 import { TAKEOVERS_MAX } from '../domain/decide-run.ts'
 import { ConvokeError } from '../domain/errors.ts'
+import { isWaiting } from '../domain/session.ts'
 import { RunDriver, type DrivenRun, type DriverParts } from './driver.ts'
 
 /** How often lost hints are looked for, in ms. */
 export const POLL_MS = 1000
+/** How long a run that was cut off may take to let go when the server stops, in ms. One that does not listen is left behind. */
+export const CUT_MS = 500
 /** Unfinished runs that one poll looks at. */
 const POLL_RUNS_MAX = 1000
 
@@ -60,13 +63,18 @@ export class Supervisor {
     this.#cancelPoll?.()
     await this.#polling
     for (const { driver } of this.#driving.values()) driver.release()
+    await this.#drained(graceMs)
+    for (const { driver } of this.#driving.values()) driver.cut('the server stops')
+    await this.#drained(CUT_MS)
+  }
+
+  /** Resolves when no run is driven any more, or after `waitMs`. */
+  async #drained(waitMs: number): Promise<void> {
     const all = Promise.all([...this.#driving.values()].map(({ done }) => done))
     let takeBack: () => void = () => undefined
-    const late = new Promise<void>((resolve) => (takeBack = this.#options.clock.after(graceMs, resolve)))
+    const late = new Promise<void>((resolve) => (takeBack = this.#options.clock.after(waitMs, resolve)))
     await Promise.race([all, late])
     takeBack()
-    for (const { driver } of this.#driving.values()) driver.cut('the server stops')
-    await all
   }
 
   #see(batch: Omit<LiveBatch, 'encoded'>): void {
@@ -130,7 +138,8 @@ export class Supervisor {
     const page = await store.read(stream, state.run.startedAt - 1, 1)
     const started = page?.events[0]?.event
     if (started?.type !== 'RunStarted') return
-    const agent = state.run.takeovers >= TAKEOVERS_MAX ? undefined : started.agent
+    // A run that waits for a person has brought nobody down, however often it was taken over.
+    const agent = state.run.takeovers >= TAKEOVERS_MAX && !isWaiting(state) ? undefined : started.agent
     this.#drive(stream, agent === undefined ? { ...started, agent: CRASH_LOOP } : started, state.run.startedAt, fence + 1)
   }
 }

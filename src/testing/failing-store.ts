@@ -71,6 +71,7 @@ export function failingStore(store: Store & SessionReads, fateOf: FateOf): Faili
     unfinishedRuns: whileAlive((limit) => store.unfinishedRuns(limit)),
     pruneIdempotency: whileAlive((beforeMs) => store.pruneIdempotency(beforeMs)),
     session: whileAlive((id) => store.session(id)),
+    sessionAt: whileAlive((id) => store.sessionAt(id)),
     sessions: whileAlive((query) => store.sessions(query)),
     messages: whileAlive((id, page) => store.messages(id, page)),
     history: whileAlive((id, upTo, limit, after) => store.history(id, upTo, limit, after)),

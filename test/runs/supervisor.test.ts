@@ -1,0 +1,325 @@
+import { describe, expect, test } from 'vitest'
+import { isTerminal } from '../../src/domain/event.ts'
+import { messageId, runId } from '../../src/domain/ids.ts'
+import { TESTER, settle } from '../../src/testing/run-kit.ts'
+import { askTools, failure, stop, text, toolCall, type Line } from '../../src/testing/scripted-model.ts'
+import { scriptedTool } from '../../src/testing/scripted-tool.ts'
+import { ENGINES, rig, type Rig } from './rig.ts'
+
+const END: readonly Line[] = [...text('end'), stop()]
+const NEVER = new Promise(() => undefined)
+const asks = (...ids: readonly string[]): readonly Line[] => [...ids.map((id) => toolCall(id, 'act')), askTools()]
+const ASK = { mode: 'none', rules: {}, default: 'ask' } as const
+
+function gate() {
+  let open: () => void = () => undefined
+  const passed = new Promise<void>((resolve) => (open = resolve))
+  return { passed, open: () => open() }
+}
+
+/** Stops a host, with a look at whether it is done. */
+function stopping(r: Rig, graceMs = 10_000) {
+  const watch = { done: false }
+  const stopped = r.supervisor.stop(graceMs).then(() => void (watch.done = true))
+  return { watch, stopped }
+}
+
+describe.each(ENGINES)('a start over %s', (engine) => {
+  test('takes over what another process left, under a higher fence, and ends it once', async () => {
+    const first = await rig({ engine, script: [[...text('half'), NEVER]] })
+    await first.send('hi')
+    await first.until('TextCompleted')
+    const r = await first.restart({ script: [END] })
+    expect(await r.ended(first.run)).toMatchObject({ stopReason: 'completed' })
+    expect(await r.events('RunClaimed')).toEqual([{ type: 'RunClaimed', runId: first.run, fence: 2, driver: r.store.driver }])
+    expect(r.store.driver).toBeGreaterThan(first.store.driver)
+    await r.send('more')
+    await r.ended()
+    expect((await r.events('RunStarted')).map(({ fence }) => fence)).toEqual([1, 3])
+  })
+
+  test('finds nothing to do where nothing was left', async () => {
+    const first = await rig({ engine, script: [END] })
+    await first.send('hi')
+    await first.ended()
+    const r = await first.restart()
+    await settle()
+    expect(r.supervisor.active).toBe(0)
+    expect(await r.events('RunClaimed')).toEqual([])
+  })
+})
+
+describe('lost hints', () => {
+  test('a run whose start nobody was told of is driven after the second poll', async () => {
+    const r = await rig({ script: [END] })
+    // Committed past the committer: as if the process had died between commit and hint.
+    const { run } = await silently(r, 'hi')
+    r.clock.advance(1000)
+    await settle()
+    expect(r.models.seen).toHaveLength(0)
+    r.clock.advance(1000)
+    expect(await r.ended(run)).toMatchObject({ stopReason: 'completed' })
+  })
+
+  test('a poll takes no run from a driver of its own', async () => {
+    const r = await rig({ script: [[NEVER]] })
+    await r.send('hi')
+    await r.until('TurnStarted')
+    for (let polls = 5; polls > 0; polls--) {
+      r.clock.advance(1000)
+      await settle()
+    }
+    expect(await r.events('RunClaimed')).toEqual([])
+    expect(r.models.seen).toHaveLength(1)
+  })
+
+  test('a poll that fails is logged, and the next one goes on', async () => {
+    let failing = true
+    const r = await rig({
+      script: [END],
+      fateOf: (_commit, writes) => (failing && writes[0]?.kind === 'decide' && writes[0].command.type === 'ClaimRun' ? 'fail-before' : 'pass'),
+    })
+    const { run } = await silently(r, 'hi')
+    for (let polls = 3; polls > 0; polls--) {
+      r.clock.advance(1000)
+      await settle()
+    }
+    expect(r.logged.filter(({ level, message }) => level === 'error' && message.includes('poll'))).toHaveLength(2)
+    failing = false
+    r.clock.advance(1000)
+    expect(await r.ended(run)).toMatchObject({ stopReason: 'completed' })
+  })
+
+  /** Starts a run without a hint to anybody. */
+  async function silently(r: Rig, content: string) {
+    const run = runId('01900000-0000-7000-a000-000000000001')
+    const message = { role: 'user', content } as const
+    const command = { type: 'SendMessage', messageId: messageId('m'), newRunId: run, driver: r.store.driver, message, options: {}, whenBusy: 'reject' } as const
+    await r.store.commit([{ kind: 'decide', stream: r.id, command, asker: TESTER, atMs: r.clock.nowMs() }])
+    return { run }
+  }
+})
+
+describe('one driver (P4)', () => {
+  const claim = (r: Rig) =>
+    ({ kind: 'decide', stream: r.id, command: { type: 'ClaimRun', runId: r.run, fence: 1, driver: 99 }, asker: 'driver', atMs: r.clock.nowMs() }) as const
+
+  test.each([
+    ['that is told', (r: Rig) => r.committer.commit([claim(r)])],
+    ['that is not told', (r: Rig) => r.store.commit([claim(r)])],
+  ])('a driver %s of a takeover writes nothing more, and ends nothing', async (_how, take) => {
+    const g = gate()
+    const r = await rig({ script: [[...text('mine'), g.passed, ...text('stale'), stop()]], models: { deaf: true } })
+    await r.send('hi')
+    await r.until('TextCompleted')
+    await take(r)
+    const log = await r.log()
+    g.open()
+    await settle()
+    expect(await r.log()).toEqual(log)
+    expect(log.at(-1)?.event).toMatchObject({ type: 'RunClaimed', fence: 2 })
+    expect(r.supervisor.active).toBe(0)
+    expect((await r.store.state(r.id))?.run?.id).toBe(r.run)
+  })
+
+  test('a driver that is told ends its model call and its tools at once', async () => {
+    const seen: unknown[] = []
+    const act = scriptedTool('act', {
+      run: ({ signal }) => new Promise<string>((resolve) => signal.addEventListener('abort', () => (seen.push(String(signal.reason)), resolve('')))),
+    })
+    const r = await rig({ script: [asks('a')], tools: [act] })
+    await r.send('hi')
+    await r.until('ToolStarted')
+    await r.committer.commit([claim(r)])
+    await settle()
+    expect(seen).toEqual(['RunGone: another driver has this run'])
+    expect([act.left, r.supervisor.active]).toEqual([0, 0])
+    expect(await r.events('ToolCompleted')).toEqual([])
+  })
+})
+
+describe('a crash loop', () => {
+  test('three takeovers without a finished step are allowed, the fourth ends the run', async () => {
+    const first = await rig({ script: [[...text('x'), NEVER]] })
+    await first.send('hi')
+    const { run } = first
+    let r = first
+    for (let takeovers = 1; takeovers <= 3; takeovers++) {
+      await r.until('TextCompleted', takeovers)
+      r = await r.restart()
+    }
+    await r.until('TextCompleted', 4)
+    expect(r.supervisor.active).toBe(1)
+    r = await r.restart()
+    expect(await r.ended(run)).toMatchObject({ type: 'RunFailed', code: 'crash_loop', error: 'the run was interrupted 3 times without progress' })
+    expect(r.models.seen).toHaveLength(0)
+    await settle()
+    expect(r.supervisor.active).toBe(0)
+  })
+
+  test('its open calls get a result', async () => {
+    const act = scriptedTool('act', { repeatable: true, run: () => new Promise<string>(() => undefined) })
+    let r = await rig({ script: [asks('a', 'b')], tools: [act] })
+    await r.send('hi')
+    const { run } = r
+    for (let lives = 1; lives <= 4; lives++) {
+      await r.until('ToolStarted', lives)
+      r = await r.restart()
+    }
+    expect(await r.ended(run)).toMatchObject({ code: 'crash_loop' })
+    expect((await r.events('ToolCompleted')).map(({ toolCallId, result }) => `${toolCallId} ${result.split(':')[0]}`)).toEqual([
+      'a TOOL_CALL_OUTCOME_UNKNOWN',
+      'b TOOL_CALL_CANCELLED',
+    ])
+  })
+
+  test('a finished step begins the count anew', async () => {
+    let calls = 0
+    // Each life finishes one turn and hangs in the next.
+    const script = () => (calls++ % 2 === 0 ? asks(`c${calls}`) : [NEVER])
+    let r = await rig({ script, tools: [scriptedTool('act')] })
+    await r.send('hi')
+    for (let life = 1; life <= 6; life++) {
+      await r.until('TurnStarted', life + 1)
+      await settle()
+      r = await r.restart()
+    }
+    await settle()
+    expect((await r.log()).some(({ event }) => isTerminal(event))).toBe(false)
+  })
+
+  test('a run that waits for a person may be taken over any number of times', async () => {
+    const act = scriptedTool('act')
+    let r = await rig({ script: (_request, call) => (call === 0 ? asks('a') : END), tools: [act], policy: ASK })
+    await r.send('hi')
+    const { run } = r
+    await r.until('ApprovalRequested')
+    for (let restarts = 0; restarts < 6; restarts++) {
+      await r.supervisor.stop(1000)
+      r = await r.restart({ script: [END] })
+      await settle()
+    }
+    await r.execute({ type: 'DecideCalls', runId: run, decisions: [{ toolCallId: 'a', action: 'accept' }] })
+    expect(await r.ended(run)).toMatchObject({ stopReason: 'completed' })
+    expect([...act.runs]).toEqual([['a', 1]])
+  })
+})
+
+describe('a stop (P14)', () => {
+  test('lets a call of the model come to its end, and begins nothing after it', async () => {
+    const g = gate()
+    const act = scriptedTool('act')
+    const r = await rig({ script: [[g.passed, ...asks('a')]], tools: [act] })
+    await r.send('hi')
+    await r.until('TurnStarted')
+    const { watch, stopped } = stopping(r)
+    await settle()
+    expect(watch.done).toBe(false)
+    g.open()
+    await stopped
+    expect((await r.log()).at(-1)?.event.type).toBe('ToolCallsProposed')
+    const next = await r.restart({ script: [END] })
+    expect(await next.ended(r.run)).toMatchObject({ stopReason: 'completed' })
+    expect([...act.runs]).toEqual([['a', 1]])
+    expect(next.models.seen).toHaveLength(1)
+  })
+
+  test('lets a tool come to its end', async () => {
+    const g = gate()
+    const act = scriptedTool('act', { run: () => g.passed.then(() => 'ok') })
+    const r = await rig({ script: [asks('a', 'b')], tools: [act] })
+    await r.send('hi')
+    await r.until('ToolStarted')
+    const { stopped } = stopping(r)
+    g.open()
+    await stopped
+    expect([...act.runs]).toEqual([['a', 1]])
+    const next = await r.restart({ script: [END] })
+    await next.ended(r.run)
+    expect([...act.runs]).toEqual([
+      ['a', 1],
+      ['b', 1],
+    ])
+    expect((await next.events('ToolCompleted')).map(({ result }) => result)).toEqual(['ok', 'ok'])
+  })
+
+  test('lets an answer end its run', async () => {
+    const g = gate()
+    const r = await rig({ script: [[g.passed, ...END]] })
+    await r.send('hi')
+    await r.until('TurnStarted')
+    const { stopped } = stopping(r)
+    g.open()
+    await stopped
+    expect(await r.ended()).toMatchObject({ stopReason: 'completed' })
+  })
+
+  test.each([
+    ['that waits for a person', [asks('a')], 'ApprovalRequested'],
+    ['that backs off', [[failure('model_unavailable', 60_000)]], 'RetryScheduled'],
+  ] as const)('lets go at once of a run %s', async (_what, script, type) => {
+    const r = await rig({ script, tools: [scriptedTool('act')], policy: ASK })
+    await r.send('hi')
+    await r.until(type)
+    await settle()
+    const { watch } = stopping(r)
+    await settle()
+    expect(watch.done).toBe(true)
+    expect((await r.log()).at(-1)?.event.type).toBe(type)
+    expect([r.supervisor.active, r.clock.pending]).toEqual([0, 0])
+  })
+
+  test('cuts off what does not end in time; the next start goes on', async () => {
+    const r = await rig({ script: [[...text('x'), NEVER]] })
+    await r.send('hi')
+    await r.until('TextCompleted')
+    const { watch, stopped } = stopping(r, 5000)
+    await settle()
+    r.clock.advance(4999)
+    await settle()
+    expect(watch.done).toBe(false)
+    r.clock.advance(1)
+    await stopped
+    expect((await r.log()).some(({ event }) => isTerminal(event))).toBe(false)
+    const next = await r.restart({ script: [END] })
+    expect(await next.ended(r.run)).toMatchObject({ stopReason: 'completed' })
+  })
+
+  test('does not wait for what does not listen', async () => {
+    const act = scriptedTool('act', { run: () => new Promise<string>(() => undefined) })
+    const r = await rig({ script: [asks('a')], tools: [act] })
+    await r.send('hi')
+    await r.until('ToolStarted')
+    const { watch } = stopping(r, 5000)
+    await settle()
+    r.clock.advance(5000)
+    await settle()
+    expect(watch.done).toBe(false)
+    r.clock.advance(500)
+    await settle()
+    expect(watch.done).toBe(true)
+    const next = await r.restart({ script: [END] })
+    await next.ended(r.run)
+    expect((await next.events('ToolCompleted'))[0]?.result).toMatch(/^TOOL_CALL_OUTCOME_UNKNOWN/)
+    expect([...act.runs]).toEqual([['a', 1]])
+  })
+
+  test('a message that is accepted while it stops is driven by the next start', async () => {
+    const r = await rig({ script: [END] })
+    await r.supervisor.stop(1000)
+    await r.send('late')
+    await settle()
+    expect(r.models.seen).toHaveLength(0)
+    const next = await r.restart()
+    expect(await next.ended(r.run)).toMatchObject({ stopReason: 'completed' })
+  })
+
+  test('a run that is released is not counted as lost, and leaves no timer', async () => {
+    const r = await rig({ script: [END] })
+    await r.send('hi')
+    await r.ended()
+    await r.supervisor.stop(1000)
+    expect(r.clock.pending).toBe(0)
+    expect(r.logged.filter(({ level }) => level === 'error')).toEqual([])
+  })
+})
