@@ -15,7 +15,7 @@ export interface PlannedCall {
 /** The turns of calls that `text` asks for; only tools in `available`. */
 export function planOf(text: string, available: ReadonlySet<string>): readonly (readonly PlannedCall[])[] {
   return text
-    .split(/\n| then /i)
+    .split(/\n| then (?=(?:please )?(?:run|write|read|edit|todo)\b)/i)
     .map((step) => callsOf(step).filter((call) => available.has(call.name)))
     .filter((calls) => calls.length > 0)
 }

@@ -12,8 +12,12 @@ export const systemClock: Clock = {
     signal?.throwIfAborted()
   },
   after(delayMs, fn) {
-    const timer = setTimeout(fn, Math.min(Math.max(0, delayMs), TIMER_MS_MAX))
-    timer.unref()
+    let timer: NodeJS.Timeout
+    const wait = (leftMs: number) => {
+      timer = setTimeout(() => (leftMs > TIMER_MS_MAX ? wait(leftMs - TIMER_MS_MAX) : fn()), Math.min(leftMs, TIMER_MS_MAX))
+      timer.unref()
+    }
+    wait(Math.max(0, delayMs))
     return () => clearTimeout(timer)
   },
 }

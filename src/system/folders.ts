@@ -48,7 +48,7 @@ export class SessionFolders {
       const realRoot = await realFolder(root)
       if (realRoot === undefined) continue
       const path = relative(realRoot, real)
-      if (path === '' || (!path.startsWith('..') && !isAbsolute(path))) return true
+      if (path === '' || (path !== '..' && !path.startsWith('../') && !isAbsolute(path))) return true
     }
     return false
   }

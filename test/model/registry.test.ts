@@ -1,9 +1,9 @@
 /** Which models there are, what their names mean, and that nothing is waited for. */
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { gather, refuse, say, silence, startFakeProvider, type FakeProvider } from '../../test/support/fake-provider.ts'
-import type { ModelRegistry } from '../domain/model.ts'
-import { manualClock } from '../testing/manual-clock.ts'
-import { createModelRegistry, type RegistryOptions } from './registry.ts'
+import { gather, refuse, say, silence, startFakeProvider, type FakeProvider } from '../support/fake-provider.ts'
+import type { ModelRegistry } from '../../src/domain/model.ts'
+import { manualClock } from '../../src/testing/manual-clock.ts'
+import { createModelRegistry, type RegistryOptions } from '../../src/model/registry.ts'
 
 const KEY = 'sk-secret-key'
 const clock = manualClock()

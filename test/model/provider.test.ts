@@ -1,11 +1,11 @@
 /** What a provider is sent: address, key, history and tools, in its own words. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { gather, say, startFakeProvider, type FakeProvider, type FakeRequest } from '../../test/support/fake-provider.ts'
-import type { FakeWire } from '../../test/support/fake-wire.ts'
-import type { Message, Part } from '../domain/message.ts'
-import type { ModelPart, ModelRequest } from '../domain/model.ts'
-import { loadProvider } from './provider.ts'
-import { sdkModel } from './sdk-model.ts'
+import { gather, say, startFakeProvider, type FakeProvider, type FakeRequest } from '../support/fake-provider.ts'
+import type { FakeWire } from '../support/fake-wire.ts'
+import type { Message, Part } from '../../src/domain/message.ts'
+import type { ModelPart, ModelRequest } from '../../src/domain/model.ts'
+import { loadProvider } from '../../src/model/provider.ts'
+import { sdkModel } from '../../src/model/sdk-model.ts'
 
 const WIRES = ['openai', 'openai-compatible', 'anthropic', 'google'] as const
 const BASH = {

@@ -12,12 +12,12 @@ import {
   stream,
   type FakeProvider,
   type FakeReply,
-} from '../../test/support/fake-provider.ts'
-import { eventsOf, type FakeAnswer, type FakeWire } from '../../test/support/fake-wire.ts'
-import { ConvokeError } from '../domain/errors.ts'
-import type { ModelPart } from '../domain/model.ts'
-import { loadProvider } from './provider.ts'
-import { sdkModel } from './sdk-model.ts'
+} from '../support/fake-provider.ts'
+import { eventsOf, type FakeAnswer, type FakeWire } from '../support/fake-wire.ts'
+import { ConvokeError } from '../../src/domain/errors.ts'
+import type { ModelPart } from '../../src/domain/model.ts'
+import { loadProvider } from '../../src/model/provider.ts'
+import { sdkModel } from '../../src/model/sdk-model.ts'
 
 const WIRES = ['openai', 'openai-compatible', 'anthropic', 'google'] as const
 const KEY = 'sk-live-0123456789abcdef'

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { hangUp, refuse, silence, startFakeProvider, type FakeProvider } from '../../test/support/fake-provider.ts'
-import { probeProvider } from './probe.ts'
+import { hangUp, refuse, silence, startFakeProvider, type FakeProvider } from '../support/fake-provider.ts'
+import { probeProvider } from '../../src/model/probe.ts'
 
 const KEY = 'sk-secret-key'
 const signal = () => new AbortController().signal

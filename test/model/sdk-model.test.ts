@@ -1,10 +1,10 @@
 /** What a provider streams, through its real package, in our words. */
 import { expect, onTestFinished, test } from 'vitest'
-import { gather, say, startFakeProvider, stream, type FakeReply } from '../../test/support/fake-provider.ts'
-import { eventsOf, type FakeAnswer, type FakeWire } from '../../test/support/fake-wire.ts'
-import type { ModelInfo, ModelPart, ModelRequest } from '../domain/model.ts'
-import { loadProvider } from './provider.ts'
-import { sdkModel } from './sdk-model.ts'
+import { gather, say, startFakeProvider, stream, type FakeReply } from '../support/fake-provider.ts'
+import { eventsOf, type FakeAnswer, type FakeWire } from '../support/fake-wire.ts'
+import type { ModelInfo, ModelPart, ModelRequest } from '../../src/domain/model.ts'
+import { loadProvider } from '../../src/model/provider.ts'
+import { sdkModel } from '../../src/model/sdk-model.ts'
 
 const WIRES = ['openai', 'openai-compatible', 'anthropic', 'google'] as const
 const REQUEST: Omit<ModelRequest, 'signal'> = { system: '', messages: [{ role: 'user', content: 'hello' }], tools: [] }
