@@ -16,7 +16,7 @@ import { decideMessage } from './decide-message.ts'
 import { decideClaim, decideFinish, requireRun } from './decide-run.ts'
 import { NOTHING } from './decision.ts'
 import { ConvokeError } from './errors.ts'
-import { authorize } from './principal.ts'
+import { authorize, requireScope } from './principal.ts'
 import { unreachable } from './unreachable.ts'
 
 /**
@@ -41,11 +41,7 @@ export function decide(state: SessionState | undefined, command: SessionCommand,
     case 'CancelRun':
       return decideCancel(state, command.runId, asker.user)
     case 'SetModel':
-      requireRun(state, command.runId)
-      return {
-        events: state.model === command.model ? [] : [{ type: 'ModelChanged', model: command.model, by: asker.user }],
-        reply: { runId: command.runId, model: command.model },
-      }
+      return decideModel(state, command, asker)
     case 'AssignSession':
     case 'ForceCancel':
     case 'ClaimRun':
@@ -75,6 +71,7 @@ function decideForDriver(state: SessionState, command: SessionCommand): Decision
 
 function decideCreate(state: SessionState | undefined, command: Extract<SessionCommand, { type: 'CreateSession' }>, asker: Asker): Decision {
   if (asker === 'driver') throw new ConvokeError('forbidden', 'this command needs a principal')
+  requireScope(asker, 'sessions:write')
   if (state !== undefined) throw new ConvokeError('session_exists', 'a session with this id exists')
   const { title, cwd, agent, model } = command
   const optional = { ...(cwd === undefined ? {} : { cwd }), ...(model === undefined ? {} : { model }) }
@@ -92,4 +89,12 @@ function decideDelete(state: SessionState, asker: Principal): Decision {
   if (state.status === 'deleted') return NOTHING
   const cancel = state.run === undefined ? NOTHING : decideCancel(state, state.run.id, asker.user, 'discard-queue')
   return { events: [...cancel.events, { type: 'SessionDeleted', by: asker.user }], reply: {} }
+}
+
+/** A switch that the next call would not make by itself: a run's own model goes before the session's. */
+function decideModel(state: SessionState, command: Extract<SessionCommand, { type: 'SetModel' }>, asker: Principal): Decision {
+  const { runId, model } = command
+  const run = requireRun(state, runId)
+  const stands = state.model === model && (run.model === undefined || run.model === model)
+  return { events: stands ? [] : [{ type: 'ModelChanged', model, by: asker.user }], reply: { runId, model } }
 }

@@ -25,5 +25,10 @@ export function hasScope(principal: Principal, scope: Scope): boolean {
  */
 export function authorize(principal: Principal, scope: Scope, owner: UserId | undefined): void {
   if (owner === undefined || owner !== principal.user) throw new ConvokeError('not_found', 'session not found')
+  requireScope(principal, scope)
+}
+
+/** Lets `principal` do what no stream owns yet. @throws {ConvokeError} `forbidden` */
+export function requireScope(principal: Principal, scope: Scope): void {
   if (!hasScope(principal, scope)) throw new ConvokeError('forbidden', `this needs the scope ${scope}`)
 }

@@ -47,6 +47,8 @@ export interface ActiveRun {
   readonly driver: number
   /** Position of its `RunStarted`. */
   readonly startedAt: Position
+  /** The model that it asked for in place of the session's, until the next switch. */
+  readonly model?: string
   readonly turn: number
   /** The turn has not completed: whoever ends the run ends it too. */
   readonly turnOpen: boolean
@@ -98,7 +100,7 @@ export function evolve(state: SessionState | undefined, event: StreamEvent, posi
     case 'SessionAssigned':
       return { ...state, owner: event.to }
     case 'ModelChanged':
-      return { ...state, model: event.model }
+      return modelChanged(state, event.model)
     case 'MessageQueued':
       return { ...state, queue: event.front === true ? [queued(event), ...state.queue] : [...state.queue, queued(event)] }
     case 'RunStarted':
@@ -124,6 +126,12 @@ function created(event: Extract<StreamEvent, { type: 'SessionCreated' }>): Sessi
   }
 }
 
+function modelChanged(state: SessionState, model: string): SessionState {
+  if (state.run?.model === undefined) return { ...state, model }
+  const { model: _override, ...run } = state.run
+  return { ...state, model, run }
+}
+
 function queued(event: Extract<StreamEvent, { type: 'MessageQueued' }>): QueuedMessage {
   const { messageId, nextRunId, delivery, message, options, by } = event
   return { messageId, nextRunId, delivery, message, options, by }
@@ -134,6 +142,7 @@ function started(state: SessionState, event: Extract<StreamEvent, { type: 'RunSt
     id: event.runId,
     driver: event.driver,
     startedAt: position,
+    ...(event.options.model === undefined ? {} : { model: event.options.model }),
     turn: 0,
     turnOpen: false,
     calling: false,
