@@ -33,9 +33,9 @@ export function makeCall(parts: CallParts): Call {
   }
 }
 
-/** Two names of one route are one place. */
+/** Two names of one route are one place, and so is a session whose id is written in another case. */
 function scopePath(url: URL): string {
-  return url.pathname.replace(/\/tools\/resolve$/, '/tools/decisions')
+  return url.pathname.replace(/\/tools\/resolve$/, '/tools/decisions').replace(/\/[\da-f-]{36}(?=\/|$)/i, (id) => id.toLowerCase())
 }
 
 /** A hash of the parsed body: white space, key order and unknown fields do not matter. */
