@@ -95,6 +95,6 @@ function decideDelete(state: SessionState, asker: Principal): Decision {
 function decideModel(state: SessionState, command: Extract<SessionCommand, { type: 'SetModel' }>, asker: Principal): Decision {
   const { runId, model } = command
   const run = requireRun(state, runId)
-  const stands = state.model === model && (run.model === undefined || run.model === model)
+  const stands = state.model === model && run.ownModel === undefined
   return { events: stands ? [] : [{ type: 'ModelChanged', model, by: asker.user }], reply: { runId, model } }
 }

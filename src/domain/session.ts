@@ -47,8 +47,8 @@ export interface ActiveRun {
   readonly driver: number
   /** Position of its `RunStarted`. */
   readonly startedAt: Position
-  /** The model that it asked for in place of the session's, until the next switch. */
-  readonly model?: string
+  /** It asked for another model than the session's, which counts until the next switch. */
+  readonly ownModel?: true
   readonly turn: number
   /** The turn has not completed: whoever ends the run ends it too. */
   readonly turnOpen: boolean
@@ -127,8 +127,8 @@ function created(event: Extract<StreamEvent, { type: 'SessionCreated' }>): Sessi
 }
 
 function modelChanged(state: SessionState, model: string): SessionState {
-  if (state.run?.model === undefined) return { ...state, model }
-  const { model: _override, ...run } = state.run
+  if (state.run?.ownModel === undefined) return { ...state, model }
+  const { ownModel: _over, ...run } = state.run
   return { ...state, model, run }
 }
 
@@ -142,7 +142,7 @@ function started(state: SessionState, event: Extract<StreamEvent, { type: 'RunSt
     id: event.runId,
     driver: event.driver,
     startedAt: position,
-    ...(event.options.model === undefined ? {} : { model: event.options.model }),
+    ...(event.options.model === undefined || event.options.model === state.model ? {} : { ownModel: true }),
     turn: 0,
     turnOpen: false,
     calling: false,
@@ -166,7 +166,7 @@ function evolveRun(state: SessionState, event: StreamEvent, position: Position):
   const set = (change: Partial<ActiveRun>): SessionState => ({ ...state, run: { ...run, ...change } })
   switch (event.type) {
     case 'RunClaimed':
-      return { ...state, fence: event.fence, run: { ...run, driver: event.driver, takeovers: run.takeovers + 1, calling: false } }
+      return claimed(state, run, event)
     case 'TurnStarted':
     case 'AttemptStarted':
       return set({ turn: event.turn, turnOpen: true, calling: true })
@@ -186,6 +186,12 @@ function evolveRun(state: SessionState, event: StreamEvent, position: Position):
     default:
       return evolveCalls(state, event)
   }
+}
+
+/** A run that waits for a person tried nothing that could have failed: restarts meanwhile are no crash loop. */
+function claimed(state: SessionState, run: ActiveRun, event: Extract<StreamEvent, { type: 'RunClaimed' }>): SessionState {
+  const takeovers = isWaiting(state) ? run.takeovers : run.takeovers + 1
+  return { ...state, fence: event.fence, run: { ...run, driver: event.driver, takeovers, calling: false } }
 }
 
 function messageAdded(state: SessionState, run: ActiveRun, event: Extract<StreamEvent, { type: 'MessageAdded' }>): SessionState {
