@@ -41,6 +41,8 @@ export interface RigOptions {
 /** One life of the process. */
 export interface Rig extends RunHost, RunSession {
   readonly store: FailingStore
+  /** The engine itself, which does not fail. */
+  readonly beneath: Store & SessionReads
   readonly models: ScriptedModels
   readonly logged: readonly LogLine[]
   /** Groups that were killed. */
@@ -91,6 +93,7 @@ async function boot(options: RigOptions, opened: Opened, startMs: number, random
       ...host,
       ...session,
       store,
+      beneath: opened.store,
       models,
       logged: telemetry.lines,
       killed,
@@ -99,7 +102,8 @@ async function boot(options: RigOptions, opened: Opened, startMs: number, random
         store.kill()
         const { fateOf: _old, ...same } = options
         const next = await boot({ ...same, ...changed }, await opened.reopen(), clock.nowMs() + laterMs, random)
-        await next.supervisor.start()
+        // A life may end while it begins.
+        await Promise.race([next.supervisor.start(), next.store.cut])
         return next
       },
     },
