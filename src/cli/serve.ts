@@ -1,5 +1,7 @@
 /** `convoke serve`. */
 import { Server } from '../server.ts'
+import { systemClock } from '../system/clock.ts'
+import { releaseStartMemory } from '../system/memory.ts'
 
 /** The flags of `serve`. */
 export interface ServeFlags {
@@ -15,6 +17,8 @@ export interface ServeFlags {
 
 /** How long to wait for another process that holds the data folder and is dying, in ms. */
 const LOCK_WAIT_MS = 2000
+/** When the work of a start is over, in ms. */
+const SETTLED_MS = 500
 
 /** Serves until a signal. Answers the exit code. */
 export async function serve(flags: ServeFlags): Promise<number> {
@@ -38,7 +42,9 @@ export async function serve(flags: ServeFlags): Promise<number> {
     return 1
   }
   process.stdout.write(flags.json === true ? `${JSON.stringify({ listening: server.url, pid: process.pid })}\n` : `convoke listening on ${server.url}\n`)
+  const takeBack = systemClock.after(SETTLED_MS, releaseStartMemory)
   await stopped
+  takeBack()
   await server.stop()
   return 0
 }

@@ -91,7 +91,11 @@ function identify(options: HttpOptions): MiddlewareHandler<Env> {
     c.env.outgoing.once('close', () => {
       options.onRequest({ method, path, status: c.env.outgoing.statusCode, duration: options.clock.monotonicMs() - startedMs, requestId })
     })
-    await next()
+    await next().catch((thrown: unknown) => {
+      // Hono hands only an `Error` to its error handler; anything else would leave the application.
+      throw thrown instanceof Error ? thrown : new Error('something was thrown that is no error', { cause: thrown })
+    })
+    if (c.res === SENT) return
     for (const [name, value] of Object.entries(c.get('extraHeaders'))) c.res.headers.set(name, value)
   }
 }
@@ -121,28 +125,49 @@ function runOwn(own: readonly MiddlewareHandler[], c: Context<Env>, next: () => 
 
 async function answer(c: Context<Env>, route: Route, options: HttpOptions): Promise<Response> {
   const header = (name: string) => c.req.header(name)
-  const principal = route.public === true ? undefined : await withinTime(options.access.authenticate(header), options)
-  const call = makeCall({
-    principal,
-    requestId: c.get('requestId'),
-    url: c.get('url'),
-    param: (name) => c.req.param(name) ?? '',
-    header,
-    incoming: c.env.incoming,
-    outgoing: c.env.outgoing,
-    extraHeaders: c.get('extraHeaders'),
-    bodyBytesMax: options.bodyBytesMax,
-    method: route.method,
-  })
-  const result = await (route.unbounded === true ? route.handle(call) : withinTime(route.handle(call), options))
-  return result === 'streaming' ? new Response(null, { headers: { 'x-hono-already-sent': 'true' } }) : toResponse(result)
+  const handle = (principal: Principal | undefined) =>
+    route.handle(
+      makeCall({
+        principal,
+        requestId: c.get('requestId'),
+        url: c.get('url'),
+        param: (name) => c.req.param(name) ?? '',
+        header,
+        incoming: c.env.incoming,
+        outgoing: c.env.outgoing,
+        extraHeaders: c.get('extraHeaders'),
+        bodyBytesMax: options.bodyBytesMax,
+        method: route.method,
+      }),
+    )
+  const authenticate = async () => (route.public === true ? undefined : options.access.authenticate(header))
+  const result = route.unbounded === true ? await handle(await withinTime(authenticate(), options)) : await withinTime(authenticate().then(handle), options)
+  if (result === 'streaming') return new Response(null, { headers: ALREADY_SENT })
+  return options.middleware().length === 0 ? send(c, result) : toResponse(result)
 }
 
-function toResponse({ status, json, text, headers }: Answer): Response {
-  if (json !== undefined) {
-    return new Response(JSON.stringify(json), { status, headers: { 'content-type': 'application/json', 'cache-control': 'private, no-cache', ...headers } })
-  }
-  return new Response(text ?? null, { status, ...(headers === undefined ? {} : { headers }) })
+const ALREADY_SENT = { 'x-hono-already-sent': 'true' }
+/** Stands for an answer that was written to the socket already. Shared, so never changed. */
+const SENT = new Response(null, { headers: ALREADY_SENT })
+
+/** Writes an answer that no middleware waits for: the way through a `Response` and its body stream costs as much as all the rest. */
+function send(c: Context<Env>, answered: Answer): Response {
+  const { status, json, text } = answered
+  const body = json === undefined ? text : JSON.stringify(json)
+  const length = body === undefined ? (status === 204 ? {} : { 'content-length': '0' }) : { 'content-length': String(Buffer.byteLength(body)) }
+  c.env.outgoing.writeHead(status, { ...headersOf(answered), ...length, ...c.get('extraHeaders') })
+  c.env.outgoing.end(body)
+  return SENT
+}
+
+function toResponse(answered: Answer): Response {
+  const { status, json, text } = answered
+  return new Response(json === undefined ? (text ?? null) : JSON.stringify(json), { status, headers: headersOf(answered) })
+}
+
+function headersOf({ json, text, headers }: Answer): Record<string, string> {
+  if (json !== undefined) return { 'content-type': 'application/json', 'cache-control': 'private, no-cache', ...headers }
+  return text === undefined ? { ...headers } : { 'content-type': 'text/plain; charset=utf-8', ...headers }
 }
 
 async function withinTime<T>(work: Promise<T>, options: HttpOptions): Promise<T> {

@@ -37,6 +37,8 @@ export interface ListPage<T> {
 export interface SessionReads {
   /** One session, or `undefined`. The caller checks the owner. */
   session(id: SessionId): Promise<SessionSummary | undefined>
+  /** One session and its stream's head, both of one moment. */
+  sessionAt(id: SessionId): Promise<{ readonly summary: SessionSummary; readonly head: Position } | undefined>
   sessions(query: SessionQuery): Promise<ListPage<SessionSummary>>
   /** Messages of a session, oldest first: `limit` (at most `LIST_LIMIT_MAX`) after skipping `offset`. */
   messages(id: SessionId, page: { readonly limit: number; readonly offset: number }): Promise<ListPage<TranscriptMessage>>

@@ -1,6 +1,6 @@
 /** The session list's fold: one row per session, changed only by events that a list shows. */
 import type { Recorded } from '../domain/event.ts'
-import type { RunId, SessionId, UserId } from '../domain/ids.ts'
+import type { Position, RunId, SessionId, UserId } from '../domain/ids.ts'
 
 /** A session as lists and details show it. */
 export interface SessionSummary {
@@ -18,6 +18,8 @@ export interface SessionSummary {
   readonly run: {
     readonly state: 'idle' | 'starting' | 'running' | 'waiting' | 'failed'
     readonly runId?: RunId
+    /** Position of the run's start, while it lasts. */
+    readonly startedAt?: Position
     readonly error?: string
     readonly code?: string
   }
@@ -51,12 +53,12 @@ export function summarize(id: SessionId, summary: SessionSummary | undefined, re
     case 'ToolCompleted':
       return set({ messageCount: summary.messageCount + 1, ...runningAgain(summary) })
     case 'RunStarted':
-      return set({ run: { state: 'starting', runId: event.runId } })
+      return set({ run: { state: 'starting', runId: event.runId, startedAt: recorded.position } })
     case 'TurnStarted':
       // Not a change of its own in a list's order: the run's start was one, a moment ago.
-      return summary.run.state === 'running' ? summary : { ...summary, run: { state: 'running', runId: event.runId } }
+      return summary.run.state === 'running' ? summary : { ...summary, run: { ...summary.run, state: 'running' } }
     case 'ApprovalRequested':
-      return set({ run: { state: 'waiting', runId: event.runId } })
+      return set({ run: { ...summary.run, state: 'waiting' } })
     case 'ApprovalDecided':
       return set(runningAgain(summary))
     case 'RunCompleted':

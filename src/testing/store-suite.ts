@@ -259,6 +259,19 @@ export function storeSuite(name: string, open: () => Promise<OpenedStore>): void
       expect((await store.session(s))?.messageCount).toBe(3)
     })
 
+    test('a session is read together with its head, and names the place of its run while it lasts', async () => {
+      const store = await use()
+      const s = sessionId(freshId())
+      const run = freshId()
+      expect(await store.sessionAt(s)).toBeUndefined()
+      await store.commit([create(s), send(s, run)])
+      expect(await store.sessionAt(s)).toMatchObject({ head: 3, summary: { id: s, run: { state: 'starting', runId: run, startedAt: 2 } } })
+      await store.commit([deltas(s, run, 1, 4), finish(s, run, 1)])
+      const after = await store.sessionAt(s)
+      expect(after).toMatchObject({ head: await store.head(s), summary: { run: { state: 'idle' } } })
+      expect(after?.summary.run.startedAt).toBeUndefined()
+    })
+
     test('after close a commit is refused and nothing is written', async () => {
       const store = await use()
       await store.close()

@@ -42,7 +42,11 @@ export function sessionIdOf(text: string): SessionId {
 
 /** The session in which `principal` may act with `scope`. @throws {ConvokeError} `invalid_id`, `not_found`, `forbidden` */
 export async function findSession(context: V1Context, text: string, principal: Principal, scope: Scope = 'sessions:read'): Promise<SessionSummary> {
-  const summary = await context.reads.session(sessionIdOf(text))
+  return authorizedSession(principal, scope, await context.reads.session(sessionIdOf(text)))
+}
+
+/** The session that was read, if `principal` may act in it with `scope`. @throws {ConvokeError} `not_found`, `forbidden` */
+export function authorizedSession(principal: Principal, scope: Scope, summary: SessionSummary | undefined): SessionSummary {
   authorize(principal, scope, summary?.owner)
   return summary as SessionSummary
 }

@@ -9,7 +9,7 @@ import { ConvokeError } from '../../domain/errors.ts'
 import { parseSessionId, sessionId } from '../../domain/ids.ts'
 import { LIST_LIMIT_MAX } from '../../projection/reads.ts'
 import * as wire from '../../wire/v1/schemas.ts'
-import { findSession, requireScope, sessionIdOf } from './context.ts'
+import { authorizedSession, findSession, requireScope, sessionIdOf } from './context.ts'
 import { encodeConfig } from './server-routes.ts'
 import { replayHeaders } from './answers.ts'
 import { intQuery, parseQuery } from './query.ts'
@@ -143,12 +143,9 @@ function deleteSession(context: V1Context): Route {
 }
 
 async function sessionDetail(context: V1Context, call: Call, scope: Scope): Promise<wire.SessionDetail> {
-  const id = sessionIdOf(call.param('id'))
-  // The head first: what happens meanwhile is then shown twice to a reader that goes on from it, never left out.
-  const head = (await context.store.head(id)) ?? 0
-  const summary = await findSession(context, id, call.principal, scope)
-  const state = await context.store.state(id)
-  return { session: encodeSession(summary), config: encodeConfig(context), position: head, run_position: state?.run?.startedAt ?? null }
+  const found = await context.reads.sessionAt(sessionIdOf(call.param('id')))
+  const summary = authorizedSession(call.principal, scope, found?.summary)
+  return { session: encodeSession(summary), config: encodeConfig(context), position: found?.head ?? 0, run_position: summary.run.startedAt ?? null }
 }
 
 /** A session as the wire shows it. */

@@ -141,6 +141,10 @@ function keyOf({ scope, key }: Idempotency): string {
 function reads(data: Data): SessionReads {
   return {
     session: async (id) => data.streams.get(id)?.summary,
+    async sessionAt(id) {
+      const stream = data.streams.get(id)
+      return stream?.summary === undefined ? undefined : { summary: stream.summary, head: stream.log.length }
+    },
     async sessions(query) {
       const matching = [...data.streams.values()].flatMap(({ summary }) => (summary !== undefined && matches(summary, query) ? [summary] : []))
       matching.sort((a, b) => b.updatedAtMs - a.updatedAtMs || (a.id < b.id ? 1 : -1))

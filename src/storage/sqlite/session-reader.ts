@@ -11,14 +11,20 @@ import { LIST_LIMIT_MAX } from '../../projection/reads.ts'
 export class SessionReader {
   readonly #db: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
+  readonly #sessionAt: StatementSync
 
   constructor(db: DatabaseSync) {
     this.#db = db
+    this.#sessionAt = db.prepare('SELECT n.body, s.head FROM stream s JOIN session n ON n.key = s.key WHERE s.id = ?')
   }
 
   session(id: SessionId): SessionSummary | undefined {
-    const row = this.#sql('SELECT n.body FROM stream s JOIN session n ON n.key = s.key WHERE s.id = ?').get(id) as { body: string } | undefined
-    return row === undefined ? undefined : (JSON.parse(row.body) as SessionSummary)
+    return this.sessionAt(id)?.summary
+  }
+
+  sessionAt(id: SessionId): { readonly summary: SessionSummary; readonly head: Position } | undefined {
+    const row = this.#sessionAt.get(id) as { body: string; head: number } | undefined
+    return row === undefined ? undefined : { summary: JSON.parse(row.body) as SessionSummary, head: row.head }
   }
 
   sessions(query: SessionQuery): ListPage<SessionSummary> {

@@ -60,6 +60,7 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store & S
       unfinishedRuns: async (limit) => reader.unfinishedRuns(limit),
       pruneIdempotency: (beforeMs) => channel.pruneIdempotency(beforeMs),
       session: async (id) => sessions.session(id),
+      sessionAt: async (id) => sessions.sessionAt(id),
       sessions: async (query) => sessions.sessions(query),
       messages: async (id, page) => sessions.messages(id, page),
       history: async (id, upTo, limit, after) => sessions.history(id, upTo, limit, after),

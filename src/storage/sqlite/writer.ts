@@ -49,6 +49,8 @@ export class Writer {
     this.#db = new DatabaseSync(file, { timeout: 5000 })
     // locking_mode stays NORMAL: readers of this process have their own connections.
     this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${CACHE_KIB}`)
+    // The file shrinks when the WAL begins anew, so that its size says how much of it is in use. @see checkpoint
+    this.#db.exec('PRAGMA journal_size_limit = 0')
     migrate(this.#db)
     this.logId = this.#meta('log_id', () => newLogId)
     this.driver = Number(this.#meta('driver', (before) => String(Number(before ?? 0) + 1)))
