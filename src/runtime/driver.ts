@@ -53,6 +53,7 @@ export class RunDriver {
   readonly #follower: Follower
   readonly #outbox: Outbox
   readonly #released = new AbortController()
+  #cancelling = false
   #ended = false
 
   constructor(run: DrivenRun, parts: DriverParts) {
@@ -70,6 +71,16 @@ export class RunDriver {
   release(): void {
     this.#released.abort()
     this.#follower.wake()
+  }
+
+  /** Whether a cancel was seen that has not ended the run yet. */
+  get cancelling(): boolean {
+    return this.#cancelling && !this.#ended
+  }
+
+  /** Looks for what was committed without a hint. */
+  compare(): Promise<void> {
+    return this.#follower.compare()
   }
 
   /** Cuts the run off in this process; the log keeps what it has. */
@@ -171,7 +182,10 @@ export class RunDriver {
     const { runId, fence } = this.run
     listener(recorded)
     if (!('runId' in event) || event.runId !== runId) return
-    if (event.type === 'CancelRequested') this.#abort.abort(new ConvokeError('session_not_running', 'the run was cancelled'))
+    if (event.type === 'CancelRequested') {
+      this.#cancelling = true
+      this.#abort.abort(new ConvokeError('session_not_running', 'the run was cancelled'))
+    }
     const takenOver = event.type === 'RunClaimed' && event.fence > fence
     if (!isTerminal(event) && !takenOver) return
     this.#ended = true

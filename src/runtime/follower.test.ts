@@ -184,6 +184,38 @@ describe('start', () => {
   })
 })
 
+describe('compare', () => {
+  test('reads what no hint has told of, and wakes who waits for it', async () => {
+    const { follower, seen, append, start } = setUp()
+    await start()
+    await follower.changed()
+    const waiting = watched(follower.changed())
+    append([delta(), delta()])
+    await follower.compare()
+    await settle(3)
+    expect([seen, waiting.state]).toEqual([[1, 2], 'done'])
+  })
+
+  test('reads nothing where nothing is missing', async () => {
+    const { log, follower, commit, start } = setUp()
+    await start()
+    commit(2)
+    await follower.changed()
+    const { reads } = log
+    await follower.compare()
+    await settle(3)
+    expect(log.reads).toBe(reads)
+  })
+
+  test('does not run ahead of a listener that is still to come', async () => {
+    const { follower, seen, append, start } = setUp()
+    append([delta(), delta()])
+    await follower.compare()
+    await start()
+    expect(seen).toEqual([1, 2])
+  })
+})
+
 describe('changed', () => {
   test('answers at once for what was seen before it was asked, then waits for more', async () => {
     const { follower, commit, start } = setUp()

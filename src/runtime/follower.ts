@@ -55,6 +55,15 @@ export class Follower {
     }
   }
 
+  /** Compares with the head of the log, and reads what no hint has told of. Resolves when it was handed over. */
+  async compare(): Promise<void> {
+    const head = (await this.#options.store.head(this.#options.stream)) ?? 0
+    this.#told = Math.max(this.#told, head)
+    if (this.#listener === undefined || this.#position >= head) return
+    this.#catchUp()
+    await this.#reading
+  }
+
   /** Resolves when something was seen since the last call. @throws what `end` was given */
   async changed(): Promise<void> {
     while (this.#answered === this.#seen && this.#over === undefined) await new Promise<void>((resolve) => this.#waiters.push(resolve))

@@ -1,7 +1,7 @@
 /**
  * The supervisor: every unfinished run of this process has exactly one driver.
  *
- * V1. A run that a commit starts is driven at once; a lost hint is repaired by a poll every `POLL_MS`.
+ * V1. A run that a commit starts is driven at once; a lost hint, also one to a driver, is repaired by a poll every `POLL_MS`.
  * V2. At the start, and in each poll, runs of a driver that is gone are claimed, with a higher fence, and continued (P5).
  * V3. A cancel that its driver has not confirmed after `CANCEL_CONFIRM_MS` ends the run over the driver's head (P8).
  */
@@ -35,6 +35,8 @@ export class Supervisor {
   readonly #driving = new Map<RunId, { readonly driver: RunDriver; readonly done: Promise<void> }>()
   /** Unfinished runs of the last poll that nobody drove: a second sighting is a lost hint, a first may be a start under way. */
   #suspects = new Set<RunId>()
+  /** Runs that were cancelling at the last poll. */
+  #unconfirmed = new Set<RunId>()
   #unwatch: (() => void) | undefined
   #cancelPoll: (() => void) | undefined
   #polling: Promise<void> | undefined
@@ -95,12 +97,17 @@ export class Supervisor {
   }
 
   #confirmCancel(stream: SessionId, runId: RunId): void {
-    this.#options.clock.after(CANCEL_CONFIRM_MS, () => {
-      const { committer, clock, telemetry } = this.#options
-      const write = { kind: 'decide', stream, command: { type: 'ForceCancel', runId }, asker: 'driver', atMs: clock.nowMs() } as const
+    this.#options.clock.after(CANCEL_CONFIRM_MS, () => void this.#forceCancel(stream, runId))
+  }
+
+  async #forceCancel(stream: SessionId, runId: RunId): Promise<void> {
+    const { committer, clock, telemetry } = this.#options
+    try {
+      await committer.commit([{ kind: 'decide', stream, command: { type: 'ForceCancel', runId }, asker: 'driver', atMs: clock.nowMs() }])
+    } catch (error) {
       // The poll repairs what this could not do.
-      committer.commit([write]).catch((error: unknown) => telemetry.log('error', 'a cancel could not be forced', { run: runId, error: String(error) }))
-    })
+      telemetry.log('error', 'a cancel could not be forced', { run: runId, error: String(error) })
+    }
   }
 
   #schedulePoll(): void {
@@ -120,9 +127,19 @@ export class Supervisor {
       const due = undriven.filter((run) => run.driver !== store.driver || this.#suspects.has(run.runId))
       this.#suspects = new Set(undriven.map((run) => run.runId))
       for (const run of due) await this.#takeOver(run)
+      await this.#repairHints()
     } catch (error) {
       telemetry.log('error', 'the poll for unfinished runs failed', { error: String(error) })
     }
+  }
+
+  /** Tells drivers what no hint has told them (V1), and overrules those that were cancelling at the last poll already (V3). */
+  async #repairHints(): Promise<void> {
+    const drivers = [...this.#driving.values()].map(({ driver }) => driver)
+    for (const driver of drivers) await driver.compare()
+    const cancelling = drivers.filter((driver) => driver.cancelling)
+    for (const { run } of cancelling) if (this.#unconfirmed.has(run.runId)) await this.#forceCancel(run.sessionId, run.runId)
+    this.#unconfirmed = new Set(cancelling.map(({ run }) => run.runId))
   }
 
   /** Claims a run and continues it; a run that was taken over too often without progress ends as failed. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { SessionCommand } from '../../src/domain/command.ts'
 import { isTerminal } from '../../src/domain/event.ts'
 import { messageId, runId } from '../../src/domain/ids.ts'
 import { TESTER, settle } from '../../src/testing/run-kit.ts'
@@ -90,12 +91,61 @@ describe('lost hints', () => {
     expect(await r.ended(run)).toMatchObject({ stopReason: 'completed' })
   })
 
+  test.each<[string, (r: Rig) => SessionCommand, string]>([
+    ['an answer', (r) => ({ type: 'DecideCalls', runId: r.run, decisions: [{ toolCallId: 'a', action: 'accept' }] }), 'completed'],
+    ['a steering message', (r) => ({ ...MESSAGE, newRunId: runId('r'), driver: r.store.driver, delivery: 'steer', runId: r.run }), 'completed'],
+  ])('%s that nobody was told of is seen at the next poll', async (_what, command, stopReason) => {
+    const r = await rig({ script: [asks('a'), END], tools: [scriptedTool('act')], policy: ASK })
+    await r.send('hi')
+    await r.until('ApprovalRequested')
+    await settle()
+    await commitSilently(r, command(r))
+    await settle()
+    expect((await r.store.state(r.id))?.run?.id).toBe(r.run)
+    r.clock.advance(1000)
+    expect(await r.ended()).toMatchObject({ stopReason })
+  })
+
+  test('a cancel that nobody was told of is seen at the next poll', async () => {
+    const r = await rig({ script: [[...text('half'), NEVER]] })
+    await r.send('hi')
+    await r.until('TextCompleted')
+    await commitSilently(r, { type: 'CancelRun', runId: r.run })
+    r.clock.advance(1000)
+    expect(await r.ended()).toMatchObject({ stopReason: 'cancelled' })
+  })
+
+  test('and one of a driver that does not confirm is forced by the poll after it', async () => {
+    const r = await rig({ script: [[...text('half'), NEVER]], models: { deaf: true } })
+    await r.send('hi')
+    await r.until('TextCompleted')
+    await commitSilently(r, { type: 'CancelRun', runId: r.run })
+    r.clock.advance(1000)
+    await settle()
+    expect((await r.store.state(r.id))?.run?.id).toBe(r.run)
+    r.clock.advance(1000)
+    expect(await r.ended()).toMatchObject({ stopReason: 'cancelled' })
+    const { commits } = r.store
+    for (let polls = 3; polls > 0; polls--) {
+      r.clock.advance(1000)
+      await settle()
+    }
+    // The stuck driver costs no more writes.
+    expect(r.store.commits).toBe(commits)
+  })
+
+  const MESSAGE = { type: 'SendMessage', messageId: messageId('m'), message: { role: 'user', content: 'hm' }, options: {}, whenBusy: 'reject' } as const
+
+  /** Commits past the committer: as if the process had lost the hint. */
+  async function commitSilently(r: Rig, command: SessionCommand): Promise<void> {
+    const [outcome] = await r.store.commit([{ kind: 'decide', stream: r.id, command, asker: TESTER, atMs: r.clock.nowMs() }])
+    expect(outcome?.kind).toBe('appended')
+  }
+
   /** Starts a run without a hint to anybody. */
   async function silently(r: Rig, content: string) {
     const run = runId('01900000-0000-7000-a000-000000000001')
-    const message = { role: 'user', content } as const
-    const command = { type: 'SendMessage', messageId: messageId('m'), newRunId: run, driver: r.store.driver, message, options: {}, whenBusy: 'reject' } as const
-    await r.store.commit([{ kind: 'decide', stream: r.id, command, asker: TESTER, atMs: r.clock.nowMs() }])
+    await commitSilently(r, { ...MESSAGE, newRunId: run, driver: r.store.driver, message: { role: 'user', content } })
     return { run }
   }
 })
