@@ -93,7 +93,7 @@ export function newWorld(config: ConfigInput = {}): World {
     run: (args, options) => start(args, { input: '', ...options }).ended,
     async serve({ port = 0, args = [], ...options } = {}) {
       const program = start(['serve', '--json', '--port', String(port), ...args], options)
-      const [line] = await program.shown(/^\{.*\}$/m)
+      const [line] = await program.shown(/^\{"listening".*\}$/m)
       const { listening: url } = JSON.parse(line) as { listening: string }
       return Object.assign(program, { url, port: Number(new URL(url).port) })
     },
