@@ -115,12 +115,12 @@ export class RunDriver {
 
   /** Ends the run as failed, with a result for each open call. */
   async #fail(error: unknown): Promise<void> {
-    const state = await this.#parts.store.state(this.run.sessionId)
     const known = error instanceof ConvokeError
     const outcome = { kind: 'failed', code: known ? error.code : 'agent_failed', error: known ? error.message : 'the agent failed' } as const
-    const closing = state === undefined ? [] : openCallResults(state, UNKNOWN_RESULT)
-    const totals = { totalTurns: state?.run?.turn ?? 0, totalUsage: state?.run?.usage ?? NO_USAGE }
     try {
+      const state = await this.#parts.store.state(this.run.sessionId)
+      const closing = state === undefined ? [] : openCallResults(state, UNKNOWN_RESULT)
+      const totals = { totalTurns: state?.run?.turn ?? 0, totalUsage: state?.run?.usage ?? NO_USAGE }
       await this.#finish({ outcome, closing, ...totals })
     } catch (failure) {
       // The supervisor's poll finds the run unfinished and takes it up again.
