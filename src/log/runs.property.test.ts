@@ -221,8 +221,11 @@ function play(wishes: readonly Wish[], check: (simulation: Simulation) => void =
 }
 
 const ofRun = (event: StreamEvent): RunId | undefined => ('runId' in event ? event.runId : undefined)
-const wishes = fc.array(aWish, { maxLength: 120 })
-const withDeletion = fc.tuple(wishes, aDeletion, fc.array(aWish, { maxLength: 20 })).map(([before, deletion, after]) => [...before, deletion, ...after])
+// The default size makes short lists, which hardly get into a second run.
+const wishes = fc.array(aWish, { maxLength: 120, size: 'max' })
+const withDeletion = fc
+  .tuple(wishes, aDeletion, fc.array(aWish, { maxLength: 20, size: 'max' }))
+  .map(([before, deletion, after]) => [...before, deletion, ...after])
 
 test('every run that starts ends exactly once, and its end is its last event (P6)', () => {
   fc.assert(
@@ -236,6 +239,8 @@ test('every run that starts ends exactly once, and its end is its last event (P6
       for (const id of started) {
         const own = simulation.log.filter((event) => ofRun(event) === id)
         expect([own[0]?.type, own.findIndex(isTerminal)]).toEqual(['RunStarted', own.length - 1])
+        const cancelled = own.some((event) => event.type === 'RunCompleted' && event.stopReason === 'cancelled')
+        if (cancelled) expect(own.map((event) => event.type)).toContain('CancelRequested')
       }
     }),
     { numRuns: 300 },
