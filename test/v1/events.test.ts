@@ -182,13 +182,21 @@ describe('until the end of a run', () => {
     expect(ids(again)).toEqual(upTo(9))
   })
 
-  test.each([
-    ['behind the last end', 9],
-    ['beyond the head', 99],
-  ])('%s nothing is left to wait for: 204, which stops an EventSource', async (_what, after) => {
+  test('a cursor beyond the head is told of its gap first, then of the end of the next run', async () => {
     const run = await written()
     await surface.record(run, [ending(run)])
-    const answer = await ask(surface.url, 'GET', `/v1/sessions/${run.session}/events?after=${after}&until=run_end`)
+    const one = await open(run.session, '?after=99&until=run_end')
+    await one.until(({ event }) => event === 'gap_detected')
+    const next = await surface.run(run.session)
+    await surface.record(next, [ending(next)])
+    await one.ended
+    expect(one.frames.map(({ event }) => event)).toEqual(['gap_detected', 'run_started', 'run_completed'])
+  })
+
+  test('behind the last end nothing is left to wait for: 204, which stops an EventSource', async () => {
+    const run = await written()
+    await surface.record(run, [ending(run)])
+    const answer = await ask(surface.url, 'GET', `/v1/sessions/${run.session}/events?after=9&until=run_end`)
     expect([answer.status, answer.text, answer.headers.get('x-request-id')]).toEqual([204, '', expect.stringMatching(/^req_/)])
   })
 
