@@ -1,0 +1,115 @@
+/** Migrations: what a fresh folder gets, what was released, and what other versions left. */
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { systemRandom } from '../../system/random.ts'
+import { migrate } from './migrate.ts'
+import { MIGRATIONS } from './schema.ts'
+import { openSqliteStore } from './store.ts'
+
+const versionOf = (db: DatabaseSync) => (db.prepare('PRAGMA user_version').get() as { user_version: number }).user_version
+
+/** Tables and indexes with their columns, as text that a person can compare. */
+function schemaOf(db: DatabaseSync): string[] {
+  const objects = db.prepare("SELECT type, name, tbl_name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY type DESC, name").all()
+  return objects.map((object) => {
+    const { type, name, tbl_name: table } = object as { type: string; name: string; tbl_name: string }
+    const columns = db.prepare(`SELECT name FROM pragma_${type === 'table' ? 'table' : 'index'}_info(?)`).all(name) as { name: string }[]
+    return `${type === 'table' ? name : `${name} on ${table}`}: ${columns.map((column) => column.name).join(' ')}`
+  })
+}
+
+describe('a fresh database', () => {
+  test('gets this schema', () => {
+    const db = new DatabaseSync(':memory:')
+    migrate(db)
+    expect(versionOf(db)).toBe(1)
+    expect(schemaOf(db)).toEqual([
+      'batch: feed segment first last at_ms body',
+      'idempotency: scope key fingerprint at_ms outcome',
+      'message: key stream ordinal position body',
+      'meta: name value',
+      'session: key id owner status updated_at_ms title body',
+      'session_count: owner status n',
+      'stream: key id owner head run_id driver fence state',
+      'stream_item: stream kind ordinal body',
+      'batch_segment on batch: segment first',
+      'idempotency_age on idempotency: at_ms',
+      'message_stream on message: stream ordinal position',
+      'session_by_owner on session: owner updated_at_ms id',
+      'session_by_status on session: owner status updated_at_ms id',
+      'stream_unfinished on stream: key',
+    ])
+  })
+
+  test('is left alone by a second migration', () => {
+    const db = new DatabaseSync(':memory:')
+    migrate(db)
+    db.exec("INSERT INTO meta (name, value) VALUES ('mine', 'kept')")
+    migrate(db)
+    expect(db.prepare('SELECT value FROM meta').get()).toEqual({ value: 'kept' })
+  })
+
+  test('is strict: a value of another type is refused', () => {
+    const db = new DatabaseSync(':memory:')
+    migrate(db)
+    expect(() => db.exec("INSERT INTO session_count (owner, status, n) VALUES ('o', 's', 'many')")).toThrow('cannot store TEXT value in INTEGER column')
+  })
+})
+
+// A migration that was released never changes: whoever changes this line breaks every data folder that there is.
+test.each([[1, '45bba3e43fa6792d2e0215af9df355de1ec3f6737806703c45cc15a005d4b077']])('migration %i is as it was released', (number, digest) => {
+  expect(
+    createHash('sha256')
+      .update(MIGRATIONS[number - 1] ?? '')
+      .digest('hex'),
+  ).toBe(digest)
+})
+
+test('each migration has its line above', () => {
+  expect(MIGRATIONS).toHaveLength(1)
+})
+
+describe('a data folder', () => {
+  function newFolder(): string {
+    const folder = mkdtempSync(join(tmpdir(), 'convoke-migrate-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    return folder
+  }
+
+  test('whose database is empty is migrated from version 0', async () => {
+    const folder = newFolder()
+    const file = join(folder, 'convoke.db')
+    new DatabaseSync(file).close()
+    await (await openSqliteStore({ folder, random: systemRandom, worker: false })).close()
+    const db = new DatabaseSync(file, { readOnly: true })
+    expect(versionOf(db)).toBe(MIGRATIONS.length)
+    db.close()
+  })
+
+  test.each([true, false])('of a newer version is refused and left as it is, byte for byte (writer in a worker: %s)', async (worker) => {
+    const folder = newFolder()
+    const file = join(folder, 'convoke.db')
+    await (await openSqliteStore({ folder, random: systemRandom, worker: false })).close()
+    const db = new DatabaseSync(file)
+    db.exec(`PRAGMA journal_mode = DELETE; PRAGMA user_version = ${MIGRATIONS.length + 1}; PRAGMA journal_mode = WAL`)
+    db.close()
+    const before = readFileSync(file)
+    await expect(openSqliteStore({ folder, random: systemRandom, worker })).rejects.toMatchObject({
+      code: 'store_newer',
+      message: 'the data folder has format 2, this version of convoke knows up to 1: use a newer convoke',
+    })
+    expect(readFileSync(file).equals(before)).toBe(true)
+  })
+
+  test.each([true, false])('that holds no database is refused, and let go of (writer in a worker: %s)', async (worker) => {
+    const folder = newFolder()
+    writeFileSync(join(folder, 'convoke.db'), 'this is no database at all, only text that is long enough to be read as a page\n'.repeat(20))
+    await expect(openSqliteStore({ folder, random: systemRandom, worker })).rejects.toThrow('file is not a database')
+    rmSync(join(folder, 'convoke.db'))
+    await (await openSqliteStore({ folder, random: systemRandom, worker })).close()
+  })
+})
