@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { hangUp, refuse, silence, startFakeProvider, type FakeProvider } from '../support/fake-provider.ts'
+import { hangUp, refuse, silence, startFakeProvider, stream, type FakeProvider } from '../support/fake-provider.ts'
 import { probeProvider } from '../../src/model/probe.ts'
 
 const KEY = 'sk-secret-key'
@@ -63,6 +63,14 @@ test('a probe that is given up closes its connection and answers', async () => {
   stop.abort()
   expect((await probing).ok).toBe(false)
   await request.closed
+})
+
+test('an answer without an end is not waited for, and its connection is closed', async () => {
+  fake.script(stream([], 'silence'))
+  expect((await probeProvider({ kind: 'openai', baseURL: fake.url, apiKey: KEY }, signal())).ok).toBe(true)
+  await (
+    await fake.next()
+  ).closed
 })
 
 test('a key that no header can carry is an answer that does not show it', async () => {

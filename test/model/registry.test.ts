@@ -276,7 +276,7 @@ describe('servers on this machine', () => {
   })
 
   test.each([
-    ['an error', refuse(500, {})],
+    ['an error', refuse(500, { data: [{ id: 'x' }] })],
     ['a page', refuse(200, '<html>')],
     ['JSON of another shape', refuse(200, { models: [1] })],
     ['JSON null', refuse(200, 'null')],

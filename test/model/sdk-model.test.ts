@@ -1,4 +1,5 @@
 /** What a provider streams, through its real package, in our words. */
+import type { LanguageModelV4, LanguageModelV4StreamPart } from '@ai-sdk/provider'
 import { expect, onTestFinished, test } from 'vitest'
 import { gather, say, startFakeProvider, stream, type FakeReply } from '../support/fake-provider.ts'
 import { eventsOf, type FakeAnswer, type FakeWire } from '../support/fake-wire.ts'
@@ -182,4 +183,61 @@ test('two calls of one model do not share what they know of ids', async () => {
     const parts = await gather(model.stream({ ...REQUEST, signal: new AbortController().signal }))
     expect(parts.find((part) => part.type === 'tool_call')?.id).toBe('call_1')
   }
+})
+
+/** A package of nobody: what the port allows, though none of the four does it. */
+function packageThat(...parts: readonly LanguageModelV4StreamPart[]): LanguageModelV4 {
+  return {
+    specificationVersion: 'v4',
+    provider: 'p',
+    modelId: 'm',
+    supportedUrls: {},
+    doGenerate: () => Promise.reject(new Error('never called')),
+    doStream: async () => ({ stream: new Blob([]).stream().pipeThrough(new TransformStream({ flush: (out) => parts.forEach((part) => out.enqueue(part)) })) }),
+  }
+}
+
+const FINISH: LanguageModelV4StreamPart = {
+  type: 'finish',
+  finishReason: { unified: 'other', raw: undefined },
+  usage: {
+    inputTokens: { total: undefined, noCache: undefined, cacheRead: undefined, cacheWrite: 7 },
+    outputTokens: { total: 3, text: undefined, reasoning: undefined },
+  },
+}
+const heard = (sdk: LanguageModelV4) =>
+  gather(sdkModel('p/m', sdk, { info: undefined, nowMs: () => 0 }).stream({ ...REQUEST, signal: new AbortController().signal }))
+
+test('a thought that takes the id of an earlier one does not take what belongs to that one', async () => {
+  const thought = (metadata: object): readonly LanguageModelV4StreamPart[] => [
+    { type: 'reasoning-start', id: '0', ...metadata },
+    { type: 'reasoning-delta', id: '0', delta: 'x' },
+    { type: 'reasoning-end', id: '0' },
+  ]
+  const parts = await heard(packageThat(...thought({ providerMetadata: { p: { signature: 's' } } }), ...thought({}), FINISH))
+  expect(parts.filter(({ type }) => type === 'thinking_end')).toEqual([{ type: 'thinking_end', metadata: { p: { signature: 's' } } }, { type: 'thinking_end' }])
+})
+
+test('what must be handed back may come with any part of a thought, and all of it is kept', async () => {
+  const parts = await heard(
+    packageThat(
+      { type: 'reasoning-start', id: '0', providerMetadata: { p: { a: 1 } } },
+      { type: 'reasoning-delta', id: '0', delta: 'x', providerMetadata: { p: { b: 2 }, q: { c: 3 } } },
+      { type: 'reasoning-end', id: '0', providerMetadata: { p: { a: 4 } } },
+      FINISH,
+    ),
+  )
+  expect(parts[1]).toEqual({ type: 'thinking_end', metadata: { p: { a: 4, b: 2 }, q: { c: 3 } } })
+})
+
+test('a call without any input has no arguments, and usage without totals counts nothing', async () => {
+  const parts = await heard(packageThat({ type: 'tool-call', toolCallId: 'c', toolName: 'bash', input: ' ' }, FINISH))
+  expect(parts).toEqual([
+    { type: 'tool_call', id: 'c', name: 'bash', arguments: {} },
+    { type: 'finish', reason: 'stop', usage: { inputTokens: 0, outputTokens: 3, totalTokens: 3, cacheWriteTokens: 7 } },
+  ])
+})
+
+test('a package that never finishes has not answered', async () => {
+  await expect(heard(packageThat({ type: 'text-delta', id: '0', delta: 'x' }))).rejects.toMatchObject({ code: 'model_protocol' })
 })
