@@ -113,7 +113,11 @@ function cors(options: CorsOptions): MiddlewareHandler<Env> {
 function runOwn(own: readonly MiddlewareHandler[], c: Context<Env>, next: () => Promise<void>): Promise<Response | void> {
   const run = async (index: number): Promise<Response | void> => {
     const middleware = own[index]
-    if (middleware === undefined) return next()
+    if (middleware === undefined) {
+      // Hono's `next` resolves with its context, whatever its type says: that is no answer.
+      await next()
+      return undefined
+    }
     const response = await middleware(c, async () => {
       const inner = await run(index + 1)
       if (inner !== undefined) c.res = inner
