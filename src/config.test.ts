@@ -43,6 +43,9 @@ describe('without anything said', () => {
       data: join(home, '.local/share/convoke'),
       host: '127.0.0.1',
       port: 4096,
+      listeners: [],
+      agents: [],
+      tools: [],
       noAuth: false,
       access: { keys: [] },
       approvals: { mode: 'custom', rules: {}, default: 'ask' },
@@ -224,6 +227,18 @@ describe('every bound of the schema', () => {
     ['port', 1, 1.5],
     ['host', 'localhost', ''],
     ['data', '/d', ''],
+    ['listeners', Array.from({ length: 16 }, () => ({ port: 0 })), Array.from({ length: 17 }, () => ({ port: 0 }))],
+    ['listeners', [{ port: 65_535, host: '::1', optional: true, dialects: ['v1'] }], [{ port: 65_536 }]],
+    ['listeners', [{ port: '0' }], [{ host: 'localhost' }]],
+    ['listeners', [{ port: 0, host: 'localhost' }], [{ port: 0, host: '' }]],
+    ['listeners', [{ port: 0 }], [{ port: 0, dialects: [] }]],
+    ['listeners', [{ port: 0 }], [{ port: 0, dialects: ['mine'] }]],
+    ['agents', ['a'.repeat(1000)], ['a'.repeat(1001)]],
+    ['agents', [{ name: 'mine', run: () => undefined }], [{ name: 'mine' }]],
+    ['agents', Array.from({ length: 100 }, () => 'a'), Array.from({ length: 101 }, () => 'a')],
+    ['tools', ['t'], ['']],
+    ['tools', [{ name: 'mine', open: () => undefined }], [{ name: 7, open: () => undefined }]],
+    ['tools', Array.from({ length: 200 }, () => 't'), Array.from({ length: 201 }, () => 't')],
     ['shutdownMs', 0, -1],
     ['shutdownMs', 600_000, 600_001],
     ['limits.requestMs', 100, 99],
@@ -294,6 +309,12 @@ describe('what is not safe', () => {
     expect((await load({ flags: { host, access: { keys: [{ user: 'u', key: '12345678' }] } } })).host).toBe(host)
   })
 
+  test('one listener that others can reach is enough to be refused', async () => {
+    const listeners = [{ port: 0 }, { port: 0, host: '0.0.0.0' }]
+    await expect(load({ flags: { listeners } })).rejects.toMatchObject(invalid('^host 0\\.0\\.0\\.0 can be reached by others: '))
+    expect((await load({ flags: { listeners, noAuth: true } })).listeners).toHaveLength(2)
+  })
+
   test.each(['localhost', '127.0.0.1', '127.8.8.8', '::1', '[::1]'])('host %s is only this machine', async (host) => {
     expect(isLoopback(host)).toBe(true)
     expect((await load({ flags: { host } })).host).toBe(host)
@@ -327,6 +348,13 @@ describe('the configuration as it may be shown', () => {
     })
     expect(shown).not.toHaveProperty('environment')
     expect(config.access.keys[0]?.key).toBe('secret-three')
+  })
+
+  test('names agents and tools that are objects', async () => {
+    const agents = ['./mine.js', { name: 'mine', run: () => undefined }]
+    const tool = { name: 'tool', open: () => undefined }
+    const config = await load({ flags: { agents, tools: [tool] } })
+    expect(redact(config)).toMatchObject({ agents: ['./mine.js', 'mine'], tools: ['tool'] })
   })
 
   test('a password in a provider’s address is hidden too', async () => {
