@@ -44,13 +44,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   config: ['domain', 'system'],
   server: [EVERYTHING],
   version: [],
-  index: ['server', 'domain'],
+  index: ['server', 'domain', 'tool', 'runtime'],
 }
 
 /** Files that are a part of another file's room: split off for length. */
 const ROOM_OF_FILE: Readonly<Record<string, string>> = {
   'assembly.ts': 'server',
   'offline.ts': 'server',
+  'modules.ts': 'server',
+  'listeners.ts': 'server',
   'server-events.ts': 'server',
   'config-schema.ts': 'config',
 }

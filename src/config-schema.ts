@@ -2,14 +2,55 @@
 import { z } from 'zod'
 
 const origin = z.string().min(1).max(500)
+const host = z.string().min(1)
+const port = z.coerce.number().int().min(0).max(65_535)
+
+/** An agent or a tool of one's own: the thing itself, from a program or a configuration in code, or the module that exports it. */
+const module = z.string().min(1).max(1000)
+
+/** What has a name and can be run; what else it must have is checked where it is used. */
+interface Named {
+  readonly name: string
+}
+const named = (method: string) =>
+  z.custom<Named>((value) => {
+    if (typeof value !== 'object' || value === null || !('name' in value) || typeof value.name !== 'string') return false
+    return typeof (value as Record<string, unknown>)[method] === 'function'
+  }, `must be a module's name, or an object with a name and ${method}()`)
 
 export const ConfigSchema = z.strictObject({
   /** Folder of the log and of sessions' own folders. Default: the user's data folder (XDG). */
   data: z.string().min(1).optional(),
   /** Address to listen on. */
-  host: z.string().min(1).default('127.0.0.1'),
+  host: host.default('127.0.0.1'),
   /** Port to listen on; 0 takes a free one. */
-  port: z.coerce.number().int().min(0).max(65_535).default(4096),
+  port: port.default(4096),
+  /** Addresses to listen on, in place of `host` and `port`; the first one is the server's url. */
+  listeners: z
+    .array(
+      z.strictObject({
+        host: host.default('127.0.0.1'),
+        port,
+        /** An address that cannot be had is logged and left out. */
+        optional: z.boolean().default(false),
+        dialects: z
+          .array(z.enum(['v1']))
+          .min(1)
+          .default(['v1']),
+      }),
+    )
+    .max(16)
+    .default([]),
+  /** Agents of one's own, beside the built-in one. */
+  agents: z
+    .array(z.union([module, named('run')]))
+    .max(100)
+    .default([]),
+  /** Tools of one's own, beside the built-in ones. */
+  tools: z
+    .array(z.union([module, named('open')]))
+    .max(200)
+    .default([]),
   /** Serve without keys on an address that others can reach. */
   noAuth: z.boolean().default(false),
   access: z

@@ -71,6 +71,8 @@ export function redact(config: Config): Record<string, unknown> {
   return {
     ...shown,
     access: { keys: config.access.keys.map((key) => ({ ...key, key: hidden })) },
+    agents: config.agents.map(nameOf),
+    tools: config.tools.map(nameOf),
     providers: Object.fromEntries(
       Object.entries(config.providers).map(([name, provider]) => {
         const { apiKey, baseURL } = provider
@@ -80,6 +82,10 @@ export function redact(config: Config): Record<string, unknown> {
     ),
     apiKeys: Object.fromEntries(Object.keys(apiKeys).map((name) => [name, hidden])),
   }
+}
+
+function nameOf(part: string | { readonly name: string }): string {
+  return typeof part === 'string' ? part : part.name
 }
 
 /** Whether an address can be reached only from this machine. */
@@ -166,11 +172,17 @@ function check(values: Record<string, unknown>, file: string | undefined): Confi
   throw new ConvokeError('config_invalid', `configuration key ${key}: ${why}${file === undefined ? '' : ` (file ${file}, environment or flags)`}`)
 }
 
+/** The addresses that `config` asks for. */
+export function listenersOf(config: ConfigValues): readonly { readonly host: string; readonly port: number; readonly optional: boolean }[] {
+  return config.listeners.length > 0 ? config.listeners : [{ host: config.host, port: config.port, optional: false }]
+}
+
 function requireSafe(config: Config): void {
-  if (!isLoopback(config.host) && config.access.keys.length === 0 && !config.noAuth) {
+  const reachable = listenersOf(config).find(({ host }) => !isLoopback(host))
+  if (reachable !== undefined && config.access.keys.length === 0 && !config.noAuth) {
     throw new ConvokeError(
       'config_invalid',
-      `host ${config.host} can be reached by others: configure access.keys (or CONVOKE_API_KEYS=user:key), or give --no-auth to let everybody in`,
+      `host ${reachable.host} can be reached by others: configure access.keys (or CONVOKE_API_KEYS=user:key), or give --no-auth to let everybody in`,
     )
   }
   if (config.cors?.credentials === true && config.cors.origins.includes('*')) {

@@ -7,6 +7,7 @@ import type { AgentParts } from './parts.ts'
 import type { RunState } from './run-state.ts'
 import { ConvokeError, isRetryable } from '../domain/errors.ts'
 import { messageId } from '../domain/ids.ts'
+import { CALLS_MAX } from '../domain/session.ts'
 import { Answer } from './answer.ts'
 import { ATTEMPTS_MAX, BACKOFF_MS, BACKOFF_MS_MAX, RETRY_AFTER_MS_MAX } from './parts.ts'
 import { disposition } from './policy.ts'
@@ -88,6 +89,8 @@ async function settle(context: RunContext, parts: AgentParts, answer: Answer, at
     const finishReason = answer.finish === 'max_output_tokens' ? 'max_output_tokens' : 'stop'
     return { kind: 'said', closing: [...said, { type: 'TurnCompleted', runId, turn, finishReason }] }
   }
+  if (answer.calls.length > CALLS_MAX)
+    throw new ConvokeError('model_protocol', `the model asked for ${answer.calls.length} tools at once, ${CALLS_MAX} is the most`)
   const calls = answer.calls.map((call) => {
     const tool = parts.tools.find((candidate) => candidate.name === call.name)
     const { id, name, metadata, invalid } = call

@@ -25,9 +25,11 @@ export interface CommandService {
   /**
    * Authorizes, decides and commits `command`, and publishes its events. Resolves when it is durable (P1).
    *
-   * @throws {ConvokeError} every code of `decide`; `idempotency_key_reused`; `overloaded`; `store_unknown`.
+   * @throws {ConvokeError} every code of `decide`; `idempotency_key_reused`; `overloaded`; `shutting_down`; `store_unknown`.
    */
   execute(stream: SessionId, command: SessionCommand, asker: Principal, idempotency?: Idempotency): Promise<CommandResult>
+  /** Refuses everything from now on as `shutting_down`; what is under way goes on. */
+  close(): void
 }
 
 /** Commands under way at once; more are refused as `overloaded`. Runs' own events do not count. */
@@ -36,8 +38,11 @@ export const COMMANDS_MAX = 4096
 /** The command service over a committer. */
 export function createCommandService(committer: Committer, clock: Clock): CommandService {
   let pending = 0
+  let closed = false
   return {
+    close: () => void (closed = true),
     async execute(stream, command, asker, idempotency) {
+      if (closed) throw new ConvokeError('shutting_down', 'the server stops, try again in a moment', { retryAfterMs: 1000 })
       if (pending >= COMMANDS_MAX) throw new ConvokeError('overloaded', 'the server is busy, try again', { retryAfterMs: 1000 })
       pending++
       try {

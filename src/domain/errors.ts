@@ -34,7 +34,6 @@ export const ERROR_CODES = {
   not_found: caller,
   route_not_found: caller,
   method_not_allowed: caller,
-  not_acceptable: caller,
   tool_call_not_found: caller,
   payload_too_large: caller,
   headers_too_large: caller,

@@ -3,7 +3,7 @@
  *
  * S1. `evolve` is total: it takes any event that was ever written, in any state, and never throws.
  * S2. An event that changes nothing returns the same object, so that an engine can see that the row need not be written.
- * S3. `queue` and `calls` are bounded (`QUEUE_MAX`, `CALLS_MAX`); `decide` refuses what would exceed them.
+ * S3. `queue` and `calls` are bounded (`QUEUE_MAX`, `CALLS_MAX`); `decide` refuses a message too many; an agent fails a model that asks for too many calls at once.
  * S4. The row without `queue` and `calls` stays below 1 KB.
  */
 import type { DecisionAction, Delivery, Disposition, ProposedCall, RunOptions, StreamEvent } from './event.ts'

@@ -11,7 +11,7 @@ import type { Clock, Random, Telemetry } from '../domain/ports.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { GuardOptions } from './guard.ts'
 import type { Answer, Route } from './route.ts'
-import { ConvokeError } from '../domain/errors.ts'
+import { ConvokeError, ERROR_CODES } from '../domain/errors.ts'
 import { requireBounded } from './body.ts'
 import { makeCall } from './call.ts'
 import { corsHeaders, type CorsOptions } from './cors.ts'
@@ -189,11 +189,17 @@ async function withinTime<T>(work: Promise<T>, options: HttpOptions): Promise<T>
 function fail(c: Context<Env>, error: unknown, options: HttpOptions): Response {
   const requestId = c.get('requestId') ?? 'req_unknown'
   const { status, body, headers } = problemOf(error, { requestId, path: c.get('url').pathname })
-  if (status >= 500) options.onError(error, requestId)
+  if (isFault(error)) options.onError(error, requestId)
   if (error instanceof ConvokeError && error.code === 'method_not_allowed') headers['allow'] = allowed(options.routes, c.get('url').pathname).join(', ')
   // What is left of a body that was refused must not be read as the next request.
   if (status === 413) headers['connection'] = 'close'
   return new Response(body, { status, headers: { ...headers, ...c.get('extraHeaders') } })
+}
+
+/** Whether somebody should look at it. What a busy server refuses is in the access log; a line for each would make it busier. */
+function isFault(error: unknown): boolean {
+  if (!(error instanceof ConvokeError)) return true
+  return ERROR_CODES[error.code].fault === 'server' && error.code !== 'overloaded' && error.code !== 'shutting_down'
 }
 
 function notFound(routes: readonly Route[], method: string, path: string): ConvokeError {

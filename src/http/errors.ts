@@ -22,7 +22,6 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   route_not_found: 404,
   tool_call_not_found: 404,
   method_not_allowed: 405,
-  not_acceptable: 406,
   session_deleted: 409,
   session_exists: 409,
   session_already_running: 409,

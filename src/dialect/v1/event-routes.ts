@@ -57,7 +57,8 @@ function sessionEvents(context: V1Context): Route {
       const head = (await context.store.head(summary.id)) ?? 0
       const start = startOf({ ...query, header: call.header('last-event-id') }, context.store.logId, head)
       const untilRunEnd = query.until === 'run_end'
-      if (untilRunEnd && !(await runEndsAfter(context.store, summary.id, start.after))) return { status: 204 }
+      // Who is told of a gap must learn of it: there is something to say.
+      if (untilRunEnd && start.gap === undefined && !(await runEndsAfter(context.store, summary.id, start.after))) return { status: 204 }
       const gap = start.gap === undefined ? '' : gapFrame(gapOf(start.gap.requested, 1, head))
       const sink = openStream(context, call, `${SSE_RETRY}: head ${head}\n\n${gap}`)
       if (sink === undefined) return 'streaming'

@@ -5,7 +5,7 @@ import type { Random } from '../../domain/ports.ts'
 import type { Store } from '../../log/store.ts'
 import type { SessionReads } from '../../projection/reads.ts'
 import { ConvokeError } from '../../domain/errors.ts'
-import { directChannel, workerChannel } from './channel.ts'
+import { directWriter, workerWriter } from './writer-link.ts'
 import { CommitGroup } from './group.ts'
 import { lockFolder } from './lock.ts'
 import { Reader } from './reader.ts'
@@ -34,20 +34,20 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store & S
   if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 })
   const lock = await lockFolder(folder, options.lockWaitMs ?? 0, options.sleep ?? (() => Promise.resolve()))
   try {
-    const channel = options.worker === false ? directChannel(file, random.uuid()) : await workerChannel(file, random.uuid())
+    const writer = options.worker === false ? directWriter(file, random.uuid()) : await workerWriter(file, random.uuid())
     const reader = new Reader(file)
     const sessions = new SessionReader(reader.db)
-    const group = new CommitGroup((writes) => channel.commit(writes))
+    const group = new CommitGroup((writes) => writer.commit(writes))
     let closing: Promise<void> | undefined
     const close = async () => {
       await group.idle()
       reader.close()
-      await channel.close()
+      await writer.close()
       lock.release()
     }
     return {
-      logId: channel.logId,
-      driver: channel.driver,
+      logId: writer.logId,
+      driver: writer.driver,
       async commit(writes) {
         if (closing !== undefined) throw new ConvokeError('store_failed', 'the log is closed')
         return writes.length === 0 ? [] : group.add(writes)
@@ -58,7 +58,7 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store & S
       readFeed: async (owner, after, limit) => reader.readFeed(owner, after, limit),
       feedHead: async () => reader.feedHead(),
       unfinishedRuns: async (limit) => reader.unfinishedRuns(limit),
-      pruneIdempotency: (beforeMs) => channel.pruneIdempotency(beforeMs),
+      pruneIdempotency: (beforeMs) => writer.pruneIdempotency(beforeMs),
       session: async (id) => sessions.session(id),
       sessionAt: async (id) => sessions.sessionAt(id),
       sessions: async (query) => sessions.sessions(query),

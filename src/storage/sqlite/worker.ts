@@ -1,7 +1,7 @@
 /** The writer's thread: one request after the other. */
 import { parentPort, workerData } from 'node:worker_threads'
 import type { RecordWrite, WriteOutcome } from '../../log/store.ts'
-import type { Answer, PackedWrite, Request } from './channel.ts'
+import type { Answer, PackedWrite, Request } from './writer-link.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 import { unpackEvents } from '../../log/packing.ts'
 import { Writer, type EncodedWrite } from './writer.ts'

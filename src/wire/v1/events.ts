@@ -7,7 +7,7 @@
 import { z } from 'zod'
 import { Message, ToolCall } from './schemas.ts'
 
-const uuid = z.uuid()
+const uuid = z.guid()
 const count = z.int().min(0)
 const run = { run_id: uuid }
 const call = { ...run, tool_call_id: z.string(), tool_name: z.string() }

@@ -1,7 +1,7 @@
 /** The schemas of `/v1`: what validates requests, what types the client, and what the OpenAPI document is made of. */
 import { z } from 'zod'
 
-const uuid = z.uuid()
+const uuid = z.guid()
 const time = z.iso.datetime()
 
 /** Characters of a title. */

@@ -17,13 +17,13 @@ export const SocketCommand = z
     }),
     Ref.extend({
       type: z.literal('decision'),
-      run_id: z.uuid(),
+      run_id: z.guid(),
       tool_call_id: z.string().nullish(),
       action: z.enum(['accept', 'reject', 'custom_result']).nullish(),
       content: z.string().nullish(),
       decisions: Decisions.shape.decisions.nullish(),
     }),
-    Ref.extend({ type: z.literal('cancel'), run_id: z.uuid() }),
+    Ref.extend({ type: z.literal('cancel'), run_id: z.guid() }),
     Ref.extend({ type: z.literal('resume'), after: z.int().min(0) }),
   ])
   .meta({ id: 'SocketCommand' })

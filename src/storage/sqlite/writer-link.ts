@@ -6,7 +6,7 @@ import { encodeEvents } from './rows.ts'
 import { Writer } from './writer.ts'
 
 /** A writer somewhere. One request at a time. */
-export interface WriterChannel {
+export interface WriterLink {
   readonly logId: string
   readonly driver: number
   commit(writes: readonly Write[]): Promise<readonly WriteOutcome[]>
@@ -29,7 +29,7 @@ export type Answer =
   | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string }
 
 /** A writer on this thread. */
-export function directChannel(file: string, newLogId: string): WriterChannel {
+export function directWriter(file: string, newLogId: string): WriterLink {
   const writer = new Writer(file, newLogId)
   return {
     logId: writer.logId,
@@ -50,7 +50,7 @@ interface Waiter {
 }
 
 /** A writer in a worker thread of its own. */
-export async function workerChannel(file: string, newLogId: string): Promise<WriterChannel> {
+export async function workerWriter(file: string, newLogId: string): Promise<WriterLink> {
   // From source the entry is .ts, from the build .js: the same as this file's.
   const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
   const worker = new Worker(entry, { workerData: { file, newLogId } })
