@@ -20,6 +20,8 @@ export interface SessionSummary {
     readonly runId?: RunId
     /** Position of the run's start, while it lasts. */
     readonly startedAt?: Position
+    /** Calls that wait for a decision: the run waits until there is none. */
+    readonly asked?: readonly string[]
     readonly error?: string
     readonly code?: string
   }
@@ -48,19 +50,19 @@ export function summarize(id: SessionId, summary: SessionSummary | undefined, re
     case 'ModelChanged':
       return set({ model: event.model })
     case 'MessageAdded':
-    case 'ToolRejected':
       return set({ messageCount: summary.messageCount + 1 })
     case 'ToolCompleted':
-      return set({ messageCount: summary.messageCount + 1, ...runningAgain(summary) })
+    case 'ToolRejected':
+      return set({ messageCount: summary.messageCount + 1, run: answered(summary.run, event.toolCallId) })
     case 'RunStarted':
       return set({ run: { state: 'starting', runId: event.runId, startedAt: recorded.position } })
     case 'TurnStarted':
       // Not a change of its own in a list's order: the run's start was one, a moment ago.
-      return summary.run.state === 'running' ? summary : { ...summary, run: { ...summary.run, state: 'running' } }
+      return summary.run.state === 'running' ? summary : { ...summary, run: running(summary.run) }
     case 'ApprovalRequested':
-      return set({ run: { ...summary.run, state: 'waiting' } })
+      return set({ run: { ...summary.run, state: 'waiting', asked: [...new Set([...(summary.run.asked ?? []), ...event.toolCallIds])] } })
     case 'ApprovalDecided':
-      return set(runningAgain(summary))
+      return set({ run: answered(summary.run, event.toolCallId) })
     case 'RunCompleted':
       return set({ run: { state: 'idle' } })
     case 'RunFailed':
@@ -70,6 +72,16 @@ export function summarize(id: SessionId, summary: SessionSummary | undefined, re
   }
 }
 
-function runningAgain(summary: SessionSummary): Partial<SessionSummary> {
-  return summary.run.state === 'waiting' ? { run: { ...summary.run, state: 'running' } } : {}
+type RunSummary = SessionSummary['run']
+
+/** The run after one of its calls needs no decision any more. */
+function answered(run: RunSummary, toolCallId: string): RunSummary {
+  if (run.state !== 'waiting') return run
+  const asked = run.asked?.filter((id) => id !== toolCallId) ?? []
+  return asked.length === 0 ? running(run) : { ...run, asked }
+}
+
+function running(run: RunSummary): RunSummary {
+  const { asked: _asked, ...rest } = run
+  return { ...rest, state: 'running' }
 }
