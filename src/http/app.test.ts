@@ -57,7 +57,7 @@ async function start(options: Partial<HttpOptions> = {}) {
   })
   const listener = await listen({ host: '127.0.0.1', port: 0, fetch: (request, env) => app.fetch(request, env), requestMs: 30_000, onUpgrade: () => undefined })
   onTestFinished(() => listener.close(0))
-  const ask = async (path: string, init: RequestInit = {}) => {
+  const ask = async (path: string, init: { readonly method?: string; readonly body?: string; readonly headers?: Record<string, string> } = {}) => {
     const response = await fetch(`http://127.0.0.1:${listener.address.port}${path}`, { ...init, headers: { ...KEY, ...init.headers } })
     const text = await response.text()
     return { status: response.status, headers: response.headers, text, json: text.startsWith('{') || text.startsWith('[') ? JSON.parse(text) : undefined }
