@@ -5,6 +5,7 @@ import type { Config } from './config.ts'
 import type { ServerEvents } from './server-events.ts'
 import type { V1Context } from './dialect/v1/context.ts'
 import type { Listener } from './http/listener.ts'
+import { ConvokeError } from './domain/errors.ts'
 import { isLoopback, listenersOf } from './config.ts'
 import { v1Routes } from './dialect/v1/routes.ts'
 import { openV1Socket } from './dialect/v1/socket.ts'
@@ -44,6 +45,7 @@ export async function openListeners(context: V1Context, access: Access, options:
       context.telemetry.log('warn', 'an optional listener cannot be had', { host: address.host, port: address.port, error: String(error) })
     }
   }
+  if (open.length === 0) throw new ConvokeError('config_invalid', 'configuration key listeners: none of the addresses can be had')
   return open
 }
 

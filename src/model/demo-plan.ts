@@ -1,7 +1,8 @@
 /**
  * What plain requests mean to the demo model.
  *
- * `run ls -la` · `write notes.txt: hello` · `read notes.txt` · `edit notes.txt: old => new` · `todo: one, two`.
+ * `run ls -la` · `write notes.txt: hello` · `read notes.txt` · `edit notes.txt: old => new` · `todo: one, two` ·
+ * `call any_tool {"its": "arguments"}`.
  * Requests joined by " then " or on lines of their own come one after the other; joined by " and " they come in one turn.
  */
 import type { Json } from '../domain/message.ts'
@@ -22,7 +23,7 @@ export function planOf(text: string, available: ReadonlySet<string>): readonly (
 
 function callsOf(step: string): readonly PlannedCall[] {
   // A command or a text may hold an "and" itself: only a request that begins behind it splits.
-  return step.split(/ and (?=(?:run|write|read|edit|todo)\b)/i).flatMap((request) => {
+  return step.split(/ and (?=(?:run|write|read|edit|todo|call)\b)/i).flatMap((request) => {
     const call = callOf(request.trim())
     return call === undefined ? [] : [call]
   })
@@ -37,8 +38,19 @@ function callOf(request: string): PlannedCall | undefined {
   if (read !== null) return { name: 'read', arguments: { path: read[1] ?? '' } }
   const edit = /^edit +([^\s:]+) *: ?(.*?) *=> *(.*)$/is.exec(request)
   if (edit !== null) return { name: 'edit', arguments: { path: edit[1] ?? '', old_text: edit[2] ?? '', new_text: edit[3] ?? '' } }
+  const any = /^call +([\w-]+)(?: +(\{.*\}))?$/is.exec(request)
+  if (any !== null) return argumentsOf(any[2] ?? '{}', (parsed) => ({ name: any[1] ?? '', arguments: parsed }))
   const todo = /^todo *: ?(.+)$/is.exec(request)
   if (todo === null) return undefined
   const todos = (todo[1] ?? '').split(',').map((item) => ({ text: item.trim(), status: 'pending' }))
   return { name: 'todo', arguments: { todos: todos.filter((item) => item.text !== '') } }
+}
+
+/** The call that `make` builds of JSON; none of text that is not JSON. */
+function argumentsOf(text: string, make: (parsed: Json) => PlannedCall): PlannedCall | undefined {
+  try {
+    return make(JSON.parse(text) as Json)
+  } catch {
+    return undefined
+  }
 }

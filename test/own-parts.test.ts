@@ -1,0 +1,151 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { AddressInfo } from 'node:net'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { defineTool, type Agent, type ServerOptions } from '../src/index.ts'
+import { ask, frames } from './support/http.ts'
+import { startTestServer, type TestServer } from './support/server.ts'
+
+let server: TestServer | undefined
+let folder: string
+beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), 'convoke-parts-'))))
+afterEach(async () => {
+  await server?.close()
+  server = undefined
+  rmSync(folder, { recursive: true, force: true })
+})
+
+async function start(options: ServerOptions): Promise<TestServer> {
+  server = await startTestServer(options)
+  return server
+}
+
+/** Runs one message and answers the events of its run. */
+async function run(url: string, content: string, body: object = {}) {
+  const session = (await ask(url, 'POST', '/v1/sessions', { title: 'parts', ...body })).json.id as string
+  const sent = await ask(url, 'POST', `/v1/sessions/${session}/messages`, { message: { role: 'user', content } })
+  expect(sent.status).toBe(200)
+  return frames(`${url}/v1/sessions/${session}/events?after=${sent.json.position - 1}&until=run_end`)
+}
+
+function payload(found: Awaited<ReturnType<typeof run>>, event: string) {
+  const frame = found.find((candidate) => candidate.event === event)
+  return frame === undefined ? undefined : (Object.values(frame.data.event)[0] as Record<string, unknown>)
+}
+
+const weather = defineTool({
+  name: 'weather',
+  description: 'Tells the weather of a city.',
+  input: z.object({ city: z.string().min(1) }),
+  readOnly: true,
+  run: async ({ city }) => `sunny in ${city}`,
+})
+
+describe('a tool of one’s own', () => {
+  test('that only looks is called without asking, with checked arguments', async () => {
+    const { url } = await start({ tools: [weather] })
+    expect(payload(await run(url, 'call weather {"city": "Bern"}'), 'tool_execution_completed')).toMatchObject({ result: 'sunny in Bern', is_error: false })
+    const wrong = payload(await run(url, 'call weather {"city": 5}'), 'tool_execution_completed')
+    expect(wrong).toMatchObject({ is_error: true })
+    expect(wrong?.['result']).toContain('city')
+  })
+
+  test('that does more asks first; what it throws is an answer for the model', async () => {
+    const launch = defineTool({
+      name: 'launch',
+      description: 'Launches.',
+      input: z.object({}),
+      run: async () => {
+        throw new Error('no fuel')
+      },
+    })
+    const { url } = await start({ tools: [launch] })
+    const session = (await ask(url, 'POST', '/v1/sessions', { title: 'parts' })).json.id as string
+    const sent = await ask(url, 'POST', `/v1/sessions/${session}/messages`, { message: { role: 'user', content: 'call launch' } })
+    const stream = `${url}/v1/sessions/${session}/events?after=${sent.json.position - 1}&until=run_end`
+    await frames(stream, {}, ({ event }) => event === 'waiting_for_tool_approval')
+    const pending = await ask(url, 'GET', `/v1/sessions/${session}/tools/pending`)
+    const [call] = pending.json.tool_calls
+    expect(call.name).toBe('launch')
+    await ask(url, 'POST', `/v1/sessions/${session}/tools/decisions`, { run_id: pending.json.run_id, decisions: { [call.id]: { action: 'accept' } } })
+    expect(payload(await frames(stream), 'tool_execution_completed')).toMatchObject({ is_error: true, result: 'the tool failed: no fuel' })
+  })
+
+  test('is taken from a module beside the configuration file', async () => {
+    writeFileSync(
+      join(folder, 'tools.mjs'),
+      `export default [{ name: 'hello', description: 'Greets.', inputSchema: { type: 'object' }, readOnly: true, parallelSafe: true, repeatable: true,
+        timeoutMs: () => 1000, check: () => undefined,
+        open: async () => ({ run: async () => ({ output: 'hello from a file', isError: false }), close: async () => undefined }) }]`,
+    )
+    const config = join(folder, 'convoke.config.json')
+    writeFileSync(config, JSON.stringify({ tools: ['./tools.mjs'] }))
+    const { url } = await start({ config })
+    expect(payload(await run(url, 'call hello'), 'tool_execution_completed')).toMatchObject({ result: 'hello from a file' })
+  })
+
+  test.each([
+    ['a name that is taken', { tools: [{ ...weather, name: 'bash' }] }, 'there is a bash already'],
+    ['a module that is not there', { tools: ['./nowhere.mjs'] }, './nowhere.mjs cannot be loaded'],
+    ['what is no tool', { tools: [{ name: 'half', open: () => undefined } as never] }, 'half is none'],
+    ['an agent in the place of ours', { agents: [{ name: 'convoke', run: async () => undefined }] }, 'there is a convoke already'],
+  ])('%s stops the start and names the key', async (_, options, message) => {
+    await expect(startTestServer(options as ServerOptions)).rejects.toThrow(message)
+  })
+
+  test.each(['', 'two words', 'ü', 'x'.repeat(65)])('cannot be called %j', (name) => {
+    expect(() => defineTool({ name, description: '', input: z.object({}), run: async () => '' })).toThrow('1 to 64')
+  })
+})
+
+test('an agent of one’s own drives the sessions that ask for it', async () => {
+  const parrot: Agent = {
+    name: 'parrot',
+    async run(context) {
+      await context.follow(() => undefined)
+      context.emit({ type: 'TextDelta', runId: context.runId, delta: 'squawk' })
+      const usage = { inputTokens: 0, outputTokens: 1, totalTokens: 1 }
+      await context.finish({ outcome: { kind: 'completed', stopReason: 'completed' }, closing: [], totalTurns: 1, totalUsage: usage })
+    },
+  }
+  const { url } = await start({ agents: [parrot] })
+  const found = await run(url, 'hello', { agent: 'parrot' })
+  expect(payload(found, 'text_delta')).toMatchObject({ delta: 'squawk' })
+  expect(found.at(-1)?.event).toBe('run_completed')
+  expect((await ask(url, 'POST', '/v1/sessions', { title: 'x', agent: 'nobody' })).json.code).toBe('invalid_request')
+})
+
+describe('several listeners', () => {
+  test('serve the same sessions', async () => {
+    const free = createServer().listen(0, '127.0.0.1')
+    await once(free, 'listening')
+    const { port } = free.address() as AddressInfo
+    free.close()
+    await once(free, 'close')
+    const { url } = await start({ listeners: [{ port: 0 }, { port }] })
+    const made = await ask(url, 'POST', '/v1/sessions', { title: 'shared' })
+    expect((await ask(`http://127.0.0.1:${port}`, 'GET', `/v1/sessions/${made.json.id}`)).json.session.title).toBe('shared')
+  })
+
+  test('that cannot be had stop the start, unless they are optional', async () => {
+    const taken = createServer().listen(0, '127.0.0.1')
+    await once(taken, 'listening')
+    const { port } = taken.address() as AddressInfo
+    try {
+      await expect(startTestServer({ listeners: [{ port: 0 }, { port }] })).rejects.toThrow('EADDRINUSE')
+      await expect(startTestServer({ listeners: [{ port, optional: true }] })).rejects.toThrow('none of the addresses')
+      const { url } = await start({ listeners: [{ port: 0 }, { port, optional: true }] })
+      expect((await ask(url, 'GET', '/v1/health')).status).toBe(200)
+    } finally {
+      taken.close()
+    }
+  })
+
+  test('that others can reach need keys', async () => {
+    await expect(startTestServer({ listeners: [{ port: 0 }, { host: '0.0.0.0', port: 0 }] })).rejects.toThrow('0.0.0.0 can be reached by others')
+  })
+})
