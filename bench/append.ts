@@ -2,6 +2,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { DatabaseSync } from 'node:sqlite'
 import { join } from 'node:path'
+import type { StreamEvent } from '../src/domain/event.ts'
 import type { Bench } from './support/bench.ts'
 import { encodeEvents } from '../src/storage/sqlite/rows.ts'
 import { ms, perSecond, ratio } from './support/bench.ts'
@@ -16,7 +17,7 @@ const ROUNDS = 5
 
 export const append: Bench = {
   name: 'append',
-  about: `${SESSIONS} sessions write ${EVENTS_PER_WRITE} tokens at a time, each waiting for its fsync. Floor: bare node:sqlite under FULL inserting the same bytes, ${SESSIONS} rows per transaction`,
+  about: `${SESSIONS} sessions write ${EVENTS_PER_WRITE} tokens at a time, each waiting for its fsync. Floor: bare node:sqlite under FULL inserting the same events as they are, a row each, in transactions of the same size; beside it our packed rows, inserted and nothing else`,
   async run() {
     const folder = newFolder()
     const bareFolder = newFolder()
@@ -27,15 +28,18 @@ export const append: Bench = {
         const write = async (one: Driven) => {
           for (let count = 0; count < WRITES_PER_SESSION; count++) await store.commit([tokens(one, EVENTS_PER_WRITE)])
         }
-        const bare = bareWriter(join(bareFolder, 'bare.db'), driven[0] as Driven)
+        const one = driven[0] as Driven
+        const plain = bareWriter(join(bareFolder, 'plain.db'), rowsOf(one))
+        const packed = bareWriter(join(bareFolder, 'packed.db'), [encodeEvents(eventsOf(one))])
         const found = await interleave(ROUNDS, {
           ours: () => {
             delay.enable()
             return rate(() => Promise.all(driven.map(write))).finally(() => delay.disable())
           },
-          floor: () => rate(async () => bare()),
+          plain: () => rate(async () => plain()),
+          packed: () => rate(async () => packed()),
         })
-        const [us, floor] = [median(found.ours), median(found.floor)]
+        const [us, floor] = [median(found.ours), median(found.plain)]
         return [
           {
             what: 'events appended',
@@ -44,6 +48,7 @@ export const append: Bench = {
             target: 'at least 0.5x, 60,000/s',
             met: us / floor >= 0.5 && us >= 60_000,
           },
+          { what: 'the same against bare packed rows', ours: ratio(us / median(found.packed)), floor: perSecond(median(found.packed)), target: 'reported' },
           { what: 'event-loop delay meanwhile, p50 / p99', ours: `${ms(delay.percentile(50) / 1e6)} / ${ms(delay.percentile(99) / 1e6)}`, target: 'reported' },
         ]
       })
@@ -60,17 +65,24 @@ async function rate(work: () => Promise<unknown>): Promise<number> {
   return (EVENTS / (performance.now() - start)) * 1000
 }
 
-/** Inserts as many rows with the same bodies, and nothing else. */
-function bareWriter(file: string, one: Driven): () => void {
+function eventsOf(one: Driven): readonly StreamEvent[] {
+  const write = tokens(one, EVENTS_PER_WRITE)
+  return write.kind === 'record' ? write.events : []
+}
+
+function rowsOf(one: Driven): readonly string[] {
+  return eventsOf(one).map((event) => JSON.stringify(event))
+}
+
+/** Inserts `bodies` for each session in each transaction, and nothing else. */
+function bareWriter(file: string, bodies: readonly string[]): () => void {
   const db = new DatabaseSync(file)
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE batch (feed INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT')
   const insert = db.prepare('INSERT INTO batch (body) VALUES (?)')
-  const write = tokens(one, EVENTS_PER_WRITE)
-  const body = encodeEvents(write.kind === 'record' ? write.events : [])
   return () => {
     for (let round = 0; round < WRITES_PER_SESSION; round++) {
       db.exec('BEGIN IMMEDIATE')
-      for (let row = 0; row < SESSIONS; row++) insert.run(body)
+      for (let session = 0; session < SESSIONS; session++) for (const body of bodies) insert.run(body)
       db.exec('COMMIT')
     }
   }
