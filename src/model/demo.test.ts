@@ -143,7 +143,7 @@ test('between two words it waits for the clock', async () => {
   for (let word = 0; word < 2 + 3; word++) {
     let arrived = false
     const next = parts.next().then((part) => ((arrived = true), part))
-    await expect.poll(() => clock.pending, { interval: 1 }).toBe(1)
+    await expect.poll(() => clock.pending, { interval: 1, timeout: 10_000 }).toBe(1)
     clock.advance(29)
     await Promise.resolve()
     expect(arrived).toBe(false)
@@ -161,7 +161,7 @@ test('an abort while it waits throws the reason and leaves no timer', async () =
   const stop = new AbortController()
   const parts = await pacedBy(demoModel(clock, 30), stop.signal)
   const next = parts.next()
-  await expect.poll(() => clock.pending, { interval: 1 }).toBe(1)
+  await expect.poll(() => clock.pending, { interval: 1, timeout: 10_000 }).toBe(1)
   const reason = new Error('stop')
   stop.abort(reason)
   await expect(next).rejects.toBe(reason)

@@ -46,7 +46,7 @@ function runs(pid: number): boolean {
 async function expectGone(...pids: readonly number[]): Promise<void> {
   for (const pid of pids) {
     expect(pid).toBeGreaterThan(1)
-    await expect.poll(() => runs(pid), { interval: 5, timeout: 5000, message: `process ${pid} is gone` }).toBe(false)
+    await expect.poll(() => runs(pid), { interval: 5, timeout: 10_000, message: `process ${pid} is gone` }).toBe(false)
   }
 }
 
@@ -69,7 +69,7 @@ test.each([
   stop.abort(reason)
   const result = await answer
   // The promise is 200 ms; the margin is for a machine that is busy with other tests.
-  expect(performance.now() - abortedMs).toBeLessThan(1000)
+  expect(performance.now() - abortedMs).toBeLessThan(2000)
   expect(result).toEqual({ output: `${pids.join(' ')}\n${output}`, isError: true })
   await expectGone(intent.groupId, ...pids)
   await call.close()
@@ -188,7 +188,7 @@ test('a later process ends what an earlier one left, once', async () => {
   await expectGone(intent.groupId, ...pids)
   expect((await answer).isError).toBe(true)
   // Until it is reaped, a dead process still has its number and its start.
-  await expect.poll(() => startTicks(intent.groupId), { interval: 5, timeout: 5000 }).toBe(0)
+  await expect.poll(() => startTicks(intent.groupId), { interval: 5, timeout: 10_000 }).toBe(0)
   expect(killGroup(intent)).toBe(false)
   await call.close()
 })

@@ -65,7 +65,8 @@ async function run(guardian: GuardedProcess, command: string, context: ToolConte
   const end = await guardian.run(command, context.workspace)
   // What still runs holds the pipes open: it ends here, with all that it had written.
   guardian.kill()
-  const takeBack = clock.after(DRAIN_MS, () => streams.forEach((stream) => stream.destroy()))
+  // One more turn of the loop: on a busy one, what has arrived is read after the timers.
+  const takeBack = clock.after(DRAIN_MS, () => setImmediate(() => streams.forEach((stream) => stream.destroy())))
   await Promise.all(ended)
   takeBack()
   context.signal.removeEventListener('abort', onAbort)

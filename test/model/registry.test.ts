@@ -233,7 +233,7 @@ describe('servers on this machine', () => {
   })
 
   const models = (...names: readonly unknown[]) => refuse(200, { object: 'list', data: names.map((id) => ({ id, object: 'model' })) })
-  const found = (registry: ModelRegistry, count: number) => expect.poll(() => ids(registry).length, { interval: 2 }).toBe(count)
+  const found = (registry: ModelRegistry, count: number) => expect.poll(() => ids(registry).length, { interval: 2, timeout: 10_000 }).toBe(count)
 
   test('are listed once they answer, between the configured ones and the demo, and are never the default', async () => {
     fakes[OLLAMA]?.script(models('llama3:8b', 'qwen3'))
@@ -303,7 +303,7 @@ describe('servers on this machine', () => {
     const registry = registryOf({ discover: true, clock: timer })
     expect(timer.pending).toBe(2)
     const request = await fakes[OLLAMA]!.next()
-    await expect.poll(() => timer.pending, { interval: 2 }).toBe(1)
+    await expect.poll(() => timer.pending, { interval: 2, timeout: 10_000 }).toBe(1)
     timer.advance(1500)
     await request.closed
     await found(registry, 2)
