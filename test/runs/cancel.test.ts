@@ -230,6 +230,17 @@ describe('a driver that does not confirm', () => {
     expect(r.supervisor.active).toBe(0)
   })
 
+  test('is heard at its next word, if it has one', async () => {
+    const g = gate()
+    const r = await rig({ script: [[...text('half'), g.passed, ...text('more'), NEVER]], models: { deaf: true } })
+    await r.send('hi')
+    await r.until('TextCompleted')
+    await r.cancel()
+    g.open()
+    expect(await r.ended()).toMatchObject({ stopReason: 'cancelled' })
+    expect(await r.events('RunClaimed')).toEqual([])
+  })
+
   test('the next run begins while the old driver is still stuck, and neither hurts the other', async () => {
     const g = gate()
     const r = await rig({ script: (_request, call) => (call === 0 ? [...text('half'), g.passed, ...text('late'), stop()] : END), models: { deaf: true } })

@@ -2,10 +2,11 @@ import { describe, expect, test } from 'vitest'
 import type { Agent, RunContext, RunEnd } from '../../src/runtime/agent.ts'
 import { ConvokeError } from '../../src/domain/errors.ts'
 import type { RunEvent, StreamEvent } from '../../src/domain/event.ts'
+import { messageId, runId } from '../../src/domain/ids.ts'
 import { NO_USAGE } from '../../src/domain/usage.ts'
 import { RunGone } from '../../src/runtime/agent.ts'
 import { OUTBOX_BYTES_MAX } from '../../src/runtime/outbox.ts'
-import { settle } from '../../src/testing/run-kit.ts'
+import { TESTER, settle } from '../../src/testing/run-kit.ts'
 import { stop, text } from '../../src/testing/scripted-model.ts'
 import { rig, type Rig, type RigOptions } from './rig.ts'
 
@@ -142,7 +143,10 @@ describe('what an agent sees', () => {
     const r = await driven(async (context) => {
       const waiting: string[] = []
       await context.follow(({ event }) => void (event.type === 'MessageQueued' && waiting.push(event.messageId)))
-      await r.followUp('more')
+      // Committed past the committer: no hint tells of it.
+      const sent = { type: 'SendMessage', messageId: messageId('m'), newRunId: runId('next'), driver: 1, message: { role: 'user', content: 'more' } } as const
+      const command = { ...sent, options: {}, whenBusy: 'enqueue' } as const
+      await r.store.commit([{ kind: 'decide', stream: r.id, command, asker: TESTER, atMs: 0 }])
       answers.push(await context.finish(DONE), ...waiting)
       await context.finish({ ...DONE, outcome: { kind: 'failed', code: 'x', error: 'y' } })
     })

@@ -39,6 +39,34 @@ describe.each(ENGINES)('a start over %s', (engine) => {
     expect((await r.events('RunStarted')).map(({ fence }) => fence)).toEqual([1, 3])
   })
 
+  test.each([
+    ['is killed, and its outcome is unknown', false, ['TOOL_CALL_OUTCOME_UNKNOWN'], 1],
+    ['is killed before it is run again, where its tool allows that', true, ['done'], 2],
+  ])('what a tool left %s', async (_what, repeatable, results, runs) => {
+    const intent = { groupId: 7, startTicks: 9 }
+    let life: Rig
+    const killedBefore: number[] = []
+    const act = scriptedTool('act', {
+      intent,
+      repeatable,
+      run: () => {
+        killedBefore.push(life.killed.length)
+        return life === first ? new Promise<string>(() => undefined) : 'done'
+      },
+    })
+    const first = await rig({ engine, script: [asks('a')], tools: [act] })
+    life = first
+    await first.send('hi')
+    await first.until('ToolStarted')
+    await settle()
+    life = await first.restart({ script: [END] })
+    await life.ended(first.run)
+    expect(life.killed).toEqual([intent])
+    expect((await life.events('ToolCompleted')).map(({ result }) => result.split(':')[0])).toEqual(results)
+    expect([act.runs.get('a'), ...killedBefore]).toEqual(repeatable ? [runs, 0, 1] : [runs, 0])
+    expect((await life.events('ToolStarted')).map(({ attempt }) => attempt)).toEqual(repeatable ? [1, 2] : [1])
+  })
+
   test('finds nothing to do where nothing was left', async () => {
     const first = await rig({ engine, script: [END] })
     await first.send('hi')
@@ -362,6 +390,34 @@ describe('a stop (P14)', () => {
     expect(r.models.seen).toHaveLength(0)
     const next = await r.restart()
     expect(await next.ended(r.run)).toMatchObject({ stopReason: 'completed' })
+  })
+
+  test('a run that a poll is just taking over is left to the next start', async () => {
+    const g = gate()
+    const r = await rig({
+      script: [END],
+      fateOf: (_commit, writes) => (writes[0]?.kind === 'decide' && writes[0].command.type === 'ClaimRun' ? g.passed.then(() => 'pass') : 'pass'),
+    })
+    const command = {
+      type: 'SendMessage',
+      messageId: messageId('m'),
+      newRunId: runId('r'),
+      driver: r.store.driver,
+      message: { role: 'user', content: 'hi' },
+    } as const
+    await r.store.commit([{ kind: 'decide', stream: r.id, command: { ...command, options: {}, whenBusy: 'reject' }, asker: TESTER, atMs: 0 }])
+    for (let polls = 2; polls > 0; polls--) {
+      r.clock.advance(1000)
+      await settle()
+    }
+    const { stopped } = stopping(r)
+    g.open()
+    await stopped
+    await settle()
+    expect([r.models.seen.length, r.supervisor.active]).toEqual([0, 0])
+    expect((await r.log()).at(-1)?.event.type).toBe('RunClaimed')
+    const next = await r.restart()
+    expect(await next.ended(runId('r'))).toMatchObject({ stopReason: 'completed' })
   })
 
   test('a run that is released is not counted as lost, and leaves no timer', async () => {
