@@ -97,6 +97,19 @@ describe('a follower', () => {
     expect(seen).toEqual([1, 2, 3])
   })
 
+  test('does not miss a batch that comes between its last page and the end of its reading', async () => {
+    const { hub, follower, append } = setUp()
+    append([delta()])
+    const seen: number[] = []
+    await follower.start(({ position }) => {
+      seen.push(position)
+      // Runs after the page was handed over, and before anybody learns that this was the last one.
+      if (position === 1) queueMicrotask(() => hub.publish(append([delta()])))
+    })
+    await settle(5)
+    expect(seen).toEqual([1, 2])
+  })
+
   test('takes a hint that comes twice once', async () => {
     const { hub, seen, append, start } = setUp()
     await start()
