@@ -8,12 +8,9 @@ const port = z.coerce.number().int().min(0).max(65_535)
 /** An agent or a tool of one's own: the thing itself, from a program or a configuration in code, or the module that exports it. */
 const module = z.string().min(1).max(1000)
 
-/** What has a name and can be run; what else it must have is checked where it is used. */
-interface Named {
-  readonly name: string
-}
-const named = (method: string) =>
-  z.custom<Named>((value) => {
+/** What has a name and one method; what else it must have is checked where it is used. */
+const named = <Method extends string>(method: Method) =>
+  z.custom<{ readonly name: string } & { readonly [name in Method]: (...args: never) => unknown }>((value) => {
     if (typeof value !== 'object' || value === null || !('name' in value) || typeof value.name !== 'string') return false
     return typeof (value as Record<string, unknown>)[method] === 'function'
   }, `must be a module's name, or an object with a name and ${method}()`)

@@ -218,6 +218,23 @@ describe('C1: each event after the cursor comes once, in order', () => {
   })
 })
 
+test('a reader that comes back names the log that its position belongs to', async () => {
+  const asked: string[] = []
+  const server = createServer((request, response) => {
+    asked.push(new URL(request.url ?? '', 'http://x').search)
+    response.writeHead(200, { 'content-type': 'text/event-stream', 'convoke-log-id': 'log-one' })
+    response.end(asked.length === 1 ? `: head 1\n\n${frame(1)}` : `: head ${LENGTH}\n\n${frame(LENGTH)}`)
+  }).listen(0, '127.0.0.1')
+  onTestFinished(() => void server.close())
+  await once(server, 'listening')
+  const connection = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    after: (_ms: number, fn: () => void) => (setImmediate(fn), () => undefined),
+  }
+  expect(positions(await collect(followEvents(connection, SESSION, { after: 0, untilRunEnd: true })))).toEqual([1, LENGTH])
+  expect(asked).toEqual(['?until=run_end&after=0', '?until=run_end&after=1&log=log-one'])
+})
+
 describe('C2: a silent connection is made anew', () => {
   test.each<[string, Fate, number[]]>([
     ['before it has answered', 'no head', [1, 2, 3, 4, 5, 6]],

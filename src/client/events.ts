@@ -47,12 +47,19 @@ interface Envelope {
 /** Follows a session. @throws {ConvokeClientError} */
 export async function* followEvents(connection: Connection, sessionId: string, options: EventsOptions = {}): AsyncGenerator<ClientEvent, void, void> {
   let position = options.after
+  // Positions belong to a log: a server whose data was replaced says so with a gap.
+  let log: string | undefined
   for (let tries = 1; !isAborted(options.signal); tries++) {
     const link = new AbortController()
     let failure: unknown
     try {
-      const response = await unlessSilent(connection, link, open(connection, sessionId, position, { ...options, signal: linked(link, options.signal) }))
+      const response = await unlessSilent(
+        connection,
+        link,
+        open(connection, sessionId, { position, log }, { ...options, signal: linked(link, options.signal) }),
+      )
       if (response.body === null || response.status === 204) return
+      log = response.headers.get('convoke-log-id') ?? log
       for await (const message of messages(connection, link, response.body)) {
         if (message.head !== undefined) position ??= message.head
         if (message.event === undefined) continue
@@ -89,13 +96,14 @@ function isEnd(event: ClientEvent): boolean {
 async function open(
   connection: Connection,
   sessionId: string,
-  position: number | undefined,
+  from: { readonly position: number | undefined; readonly log: string | undefined },
   options: EventsOptions & { readonly signal: AbortSignal },
 ): Promise<Response> {
   const query = new URLSearchParams()
   if (options.all === true) query.set('events', 'all')
   if (options.untilRunEnd === true) query.set('until', 'run_end')
-  if (position !== undefined) query.set('after', String(position))
+  if (from.position !== undefined) query.set('after', String(from.position))
+  if (from.position !== undefined && from.log !== undefined) query.set('log', from.log)
   const url = `${connection.url}/v1/sessions/${encodeURIComponent(sessionId)}/events?${query}`
   const response = await (connection.fetch ?? fetch)(url, {
     headers: { ...headersOf(connection), accept: 'text/event-stream' },

@@ -48,7 +48,7 @@ export const ERROR_CODES = {
   decision_conflict: caller,
   idempotency_key_reused: caller,
   queue_full: busy,
-  too_many_streams: busy,
+  too_many_streams: overload,
   input_pending: busy,
   request_timeout: overload,
   overloaded: overload,

@@ -11,7 +11,7 @@ import type { Clock, Random, Telemetry } from '../domain/ports.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { GuardOptions } from './guard.ts'
 import type { Answer, Route } from './route.ts'
-import { ConvokeError, ERROR_CODES } from '../domain/errors.ts'
+import { ConvokeError, ERROR_CODES, type ErrorCode } from '../domain/errors.ts'
 import { requireBounded } from './body.ts'
 import { makeCall } from './call.ts'
 import { corsHeaders, type CorsOptions } from './cors.ts'
@@ -196,10 +196,13 @@ function fail(c: Context<Env>, error: unknown, options: HttpOptions): Response {
   return new Response(body, { status, headers: { ...headers, ...c.get('extraHeaders') } })
 }
 
+/** What a server that has enough to do, or stops, answers. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(['overloaded', 'shutting_down', 'too_many_streams'])
+
 /** Whether somebody should look at it. What a busy server refuses is in the access log; a line for each would make it busier. */
 function isFault(error: unknown): boolean {
   if (!(error instanceof ConvokeError)) return true
-  return ERROR_CODES[error.code].fault === 'server' && error.code !== 'overloaded' && error.code !== 'shutting_down'
+  return ERROR_CODES[error.code].fault === 'server' && !REFUSALS.has(error.code)
 }
 
 function notFound(routes: readonly Route[], method: string, path: string): ConvokeError {

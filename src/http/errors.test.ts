@@ -48,9 +48,9 @@ test('every code has the status that clients know', () => {
   expect(Object.keys(byStatus)).toEqual(Object.keys(FROZEN))
 })
 
-test('no code of a caller’s fault is a server’s status, but for a limit that all share', () => {
+test('no code of a caller’s fault is a server’s status, but for a configuration, which no request can show', () => {
   const odd = CODES.filter((code) => ERROR_CODES[code].fault === 'caller' && STATUS[code] >= 500)
-  expect(odd.sort()).toEqual(['config_invalid', 'too_many_streams'])
+  expect(odd.sort()).toEqual(['config_invalid'])
 })
 
 describe.each(CODES)('%s', (code) => {

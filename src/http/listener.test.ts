@@ -123,3 +123,15 @@ test('an answer without a response object is whole: line, headers, length in byt
   ])
   expect(JSON.parse(body)).toMatchObject({ code: 'not_found', instance: '/v1/x', request_id: 'req-1', error: 'nobody: ü€😀' })
 })
+
+test('a connection that never asked for anything does not hold a close up', async () => {
+  const { listener } = await held()
+  const socket = connect(listener.address.port, '127.0.0.1')
+  onTestFinished(() => void socket.destroy())
+  await new Promise<void>((resolve) => socket.once('connect', resolve))
+  // The server has seen it once it has answered somebody who came later.
+  await ask(listener, '/')
+  const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  await listener.close(60_000)
+  await gone
+})

@@ -71,15 +71,20 @@ interface Connections {
   closing: boolean
   /** The answer that a connection gives or gave last. */
   readonly answers: WeakMap<Duplex, ServerResponse>
+  readonly open: Set<Duplex>
   /** Sockets that left HTTP: the server does not close those by itself. */
   readonly upgraded: Set<Duplex>
 }
 
 function serve(server: Server, options: ListenerOptions): Connections {
-  const connections: Connections = { closing: false, answers: new WeakMap(), upgraded: new Set() }
+  const connections: Connections = { closing: false, answers: new WeakMap(), open: new Set(), upgraded: new Set() }
   const handle = getRequestListener((request, env) => options.fetch(request, env as NodeBindings), {
     overrideGlobalObjects: false,
     errorHandler: () => problemResponse(new ConvokeError('invalid_request', 'the request needs a valid Host and a valid target')),
+  })
+  server.on('connection', (socket) => {
+    connections.open.add(socket)
+    socket.once('close', () => connections.open.delete(socket))
   })
   server.on('request', (request, response) => {
     connections.answers.set(request.socket, response)
@@ -119,6 +124,8 @@ function close(server: Server, connections: Connections, graceMs: number): Promi
       resolve()
     })
     server.closeIdleConnections()
+    // Browsers open connections ahead of need. To Node one without a request is not idle.
+    for (const socket of connections.open) if (!connections.answers.has(socket) && !connections.upgraded.has(socket)) socket.destroy()
   })
 }
 

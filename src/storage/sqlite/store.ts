@@ -5,7 +5,7 @@ import type { Random } from '../../domain/ports.ts'
 import type { Store } from '../../log/store.ts'
 import type { SessionReads } from '../../projection/reads.ts'
 import { ConvokeError } from '../../domain/errors.ts'
-import { directWriter, workerWriter } from './writer-link.ts'
+import { directWriter, workerWriter, type WriterLink } from './writer-link.ts'
 import { CommitGroup } from './group.ts'
 import { lockFolder } from './lock.ts'
 import { Reader } from './reader.ts'
@@ -35,7 +35,7 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store & S
   const lock = await lockFolder(folder, options.lockWaitMs ?? 0, options.sleep ?? (() => Promise.resolve()))
   try {
     const writer = options.worker === false ? directWriter(file, random.uuid()) : await workerWriter(file, random.uuid())
-    const reader = new Reader(file)
+    const reader = await openReader(file, writer)
     const sessions = new SessionReader(reader.db)
     const group = new CommitGroup((writes) => writer.commit(writes))
     let closing: Promise<void> | undefined
@@ -69,6 +69,16 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store & S
     }
   } catch (error) {
     lock.release()
+    throw error
+  }
+}
+
+/** A reader; when it cannot be had the writer is closed too, so that no thread is left. */
+async function openReader(file: string, writer: WriterLink): Promise<Reader> {
+  try {
+    return new Reader(file)
+  } catch (error) {
+    await writer.close()
     throw error
   }
 }

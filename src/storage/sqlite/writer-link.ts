@@ -63,8 +63,9 @@ export async function workerWriter(file: string, newLogId: string): Promise<Writ
   const ask = (request: Request | undefined): Promise<unknown> =>
     new Promise((resolve, reject) => {
       if (dead !== undefined) return reject(dead)
-      waiters.push({ resolve, reject })
+      // What cannot be posted rejects here, before anybody waits: an answer too few would give all later ones to the wrong caller.
       if (request !== undefined) worker.postMessage(request)
+      waiters.push({ resolve, reject })
     })
   worker.on('message', (answer: Answer) => {
     const waiter = waiters.shift()
