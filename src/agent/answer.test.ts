@@ -57,8 +57,9 @@ describe('the message', () => {
     ])
   })
 
-  test('a signature alone is no thought', () => {
-    expect(answerOf([{ type: 'thinking_end', metadata: { sign: 1 } }]).message().content).toEqual([])
+  test('a hidden thought is kept for its signature; one without either is none', () => {
+    expect(answerOf([{ type: 'thinking_end', metadata: { sign: 1 } }]).message().content).toEqual([{ type: 'thinking', text: '', metadata: { sign: 1 } }])
+    expect(answerOf([{ type: 'thinking_end' }]).message().content).toEqual([])
   })
 
   test('it holds text that is still open, and the same text once when it ends', () => {
