@@ -25,6 +25,11 @@ describe('the message', () => {
       ],
     ],
     ['an empty block is left out', [...text(), ...thinking(), stop()], []],
+    [
+      'a hidden thought is kept for what must be handed back',
+      [{ type: 'thinking_end', metadata: { anthropic: { redactedData: 'x' } } }, stop()],
+      [{ type: 'thinking', text: '', metadata: { anthropic: { redactedData: 'x' } } }],
+    ],
     ['text without its end is closed by the finish', [{ type: 'text_delta', delta: 'a' }, stop()], [{ type: 'text', text: 'a' }]],
     ['thinking without its end too', [{ type: 'thinking_delta', delta: 'h' }, stop()], [{ type: 'thinking', text: 'h' }]],
     [

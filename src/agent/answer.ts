@@ -83,7 +83,9 @@ export class Answer {
   }
 
   #endThinking(metadata: Json | undefined): void {
-    if (this.#thinking !== '') this.#parts.push({ type: 'thinking', text: this.#thinking, ...(metadata === undefined ? {} : { metadata }) })
+    // A thought may be hidden and still have to be handed back.
+    if (this.#thinking !== '' || metadata !== undefined)
+      this.#parts.push({ type: 'thinking', text: this.#thinking, ...(metadata === undefined ? {} : { metadata }) })
     this.#thinking = ''
   }
 }

@@ -1,7 +1,7 @@
 /** One model call of a run: an attempt, streamed into the log, and what becomes of it. */
 import type { MessageEvent, RunEvent } from '../domain/event.ts'
 import type { Message } from '../domain/message.ts'
-import type { ModelRequest } from '../domain/model.ts'
+import type { ModelInfo, ModelRequest } from '../domain/model.ts'
 import type { RunContext } from '../runtime/agent.ts'
 import type { AgentParts } from './parts.ts'
 import type { RunState } from './run-state.ts'
@@ -11,7 +11,7 @@ import { CALLS_MAX } from '../domain/session.ts'
 import { Answer } from './answer.ts'
 import { ATTEMPTS_MAX, BACKOFF_MS, BACKOFF_MS_MAX, RETRY_AFTER_MS_MAX } from './parts.ts'
 import { disposition } from './policy.ts'
-import { systemPrompt, withinBudget } from './prompt.ts'
+import { HISTORY_SHARE, systemPrompt, withinBudget } from './prompt.ts'
 
 /** Context of a model without facts, in tokens. */
 const CONTEXT_TOKENS_DEFAULT = 128_000
@@ -58,8 +58,14 @@ function requestOf(context: RunContext, parts: AgentParts, prompt: readonly Mess
     system: systemPrompt(context.options),
     messages: withinBudget(prompt, info?.limit.context ?? CONTEXT_TOKENS_DEFAULT),
     tools: parts.tools,
+    ...(info === undefined ? {} : { maxOutputTokens: maxOutputTokens(info.limit) }),
     signal: context.signal,
   }
+}
+
+/** As much as the model can say beside the history: some providers refuse a call whose sum is over the context. */
+function maxOutputTokens({ context, output }: ModelInfo['limit']): number {
+  return Math.min(output, Math.floor(context * (1 - HISTORY_SHARE)))
 }
 
 function streamed(context: RunContext, type: string, text: string): RunEvent | undefined {

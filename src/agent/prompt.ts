@@ -16,7 +16,7 @@ export const REMEMBERED_CHARS_MAX = 16 * 1024 * 1024
 /** Characters per token, as a low estimate for budgets. */
 const CHARS_PER_TOKEN = 3.5
 /** Part of the model's context that the history may take. */
-const HISTORY_SHARE = 0.7
+export const HISTORY_SHARE = 0.7
 
 interface Remembered {
   readonly upTo: Position

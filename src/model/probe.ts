@@ -1,6 +1,5 @@
 /** Whether a provider can be reached with its key: one small request for its list of models. */
-import type { ProviderKind } from './catalog.ts'
-import type { ProviderConfig } from './provider.ts'
+import { baseUrlOf, type ProviderConfig } from './provider.ts'
 
 /** What a probe found. */
 export interface Probed {
@@ -9,15 +8,9 @@ export interface Probed {
   readonly detail: string
 }
 
-const BASES: Readonly<Record<Exclude<ProviderKind, 'openai-compatible'>, string>> = {
-  anthropic: 'https://api.anthropic.com/v1',
-  openai: 'https://api.openai.com/v1',
-  google: 'https://generativelanguage.googleapis.com/v1beta',
-}
-
 /** Asks the provider for its models. Never throws: what went wrong is the answer. */
 export async function probeProvider(config: ProviderConfig, signal: AbortSignal): Promise<Probed> {
-  const base = config.baseURL ?? (config.kind === 'openai-compatible' ? undefined : BASES[config.kind])
+  const base = baseUrlOf(config)
   if (base === undefined) return { ok: false, detail: 'has no baseURL' }
   if (config.apiKey === undefined && config.kind !== 'openai-compatible') return { ok: false, detail: 'has no key' }
   try {

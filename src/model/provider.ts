@@ -10,6 +10,18 @@ export interface ProviderConfig {
   readonly apiKey?: string | undefined
 }
 
+/** Where providers listen. Always said, since the packages would otherwise look into the environment, which `config.ts` alone reads. */
+export const BASE_URLS: Readonly<Record<Exclude<ProviderKind, 'openai-compatible'>, string>> = {
+  anthropic: 'https://api.anthropic.com/v1',
+  openai: 'https://api.openai.com/v1',
+  google: 'https://generativelanguage.googleapis.com/v1beta',
+}
+
+/** The address of a provider, if it has one. */
+export function baseUrlOf(config: ProviderConfig): string | undefined {
+  return config.baseURL ?? (config.kind === 'openai-compatible' ? undefined : BASE_URLS[config.kind])
+}
+
 /** A maker of the provider's models. */
 export type ModelMaker = (id: string) => LanguageModelV4
 
@@ -20,7 +32,7 @@ export type ModelMaker = (id: string) => LanguageModelV4
  */
 export async function loadProvider(name: string, config: ProviderConfig): Promise<ModelMaker> {
   if (config.kind !== 'openai-compatible' && config.apiKey === undefined) throw new ConvokeError('model_auth', `the model provider ${name} has no key`)
-  const settings = { ...(config.baseURL === undefined ? {} : { baseURL: config.baseURL }), ...(config.apiKey === undefined ? {} : { apiKey: config.apiKey }) }
+  const settings = { baseURL: baseUrlOf(config) ?? '', ...(config.apiKey === undefined ? {} : { apiKey: config.apiKey }) }
   switch (config.kind) {
     case 'anthropic': {
       const provider = (await import('@ai-sdk/anthropic')).createAnthropic(settings)
@@ -37,7 +49,6 @@ export async function loadProvider(name: string, config: ProviderConfig): Promis
     case 'openai-compatible': {
       const provider = (await import('@ai-sdk/openai-compatible')).createOpenAICompatible({
         name,
-        baseURL: config.baseURL ?? '',
         includeUsage: true,
         ...settings,
       })

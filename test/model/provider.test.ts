@@ -187,3 +187,19 @@ test('arguments that could not be parsed are handed back as an object', async ()
   expect(json.messages[1].content).toMatchObject([{ type: 'tool_use', input: { input: '{"comm' } }])
   expect(json.messages[2].content).toMatchObject([{ type: 'tool_result', tool_use_id: 'c', is_error: true, content: 'no result was recorded' }])
 })
+
+test.each(['openai', 'anthropic'] as const)('%s: an address in the environment is not looked at', async (kind) => {
+  const name = `${kind.toUpperCase()}_BASE_URL`
+  const before = process.env[name]
+  process.env[name] = fake.url
+  try {
+    const maker = await loadProvider('corp', { kind, apiKey: 'sk-1' })
+    // Nothing is called: the model's own configuration says where it would go.
+    const { config } = maker('some-model') as unknown as { config: { baseURL?: string; url?: (asked: { path: string; modelId: string }) => string } }
+    const address = config.url?.({ path: '/x', modelId: 'some-model' }) ?? config.baseURL
+    expect(address).toMatch(`https://api.${kind}.com/v1`)
+  } finally {
+    if (before === undefined) delete process.env[name]
+    else process.env[name] = before
+  }
+})
