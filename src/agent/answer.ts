@@ -58,11 +58,6 @@ export class Answer {
     return this.#parts.filter((part) => part.type === 'tool_call')
   }
 
-  /** Nothing was said and nothing was asked for. */
-  get empty(): boolean {
-    return this.#parts.length === 0 && this.#text === '' && this.#thinking === ''
-  }
-
   /** The message so far. */
   message(): Message {
     const open: readonly Part[] = this.#text === '' ? [] : [{ type: 'text', text: this.#text }]
