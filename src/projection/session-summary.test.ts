@@ -89,6 +89,7 @@ describe('the state of the run', () => {
     ['a question that a steering message made pointless', [turn, asked('c1'), rejected('c1')], 'running'],
     ['two of them', [turn, asked('c1', 'c2'), rejected('c1'), rejected('c2')], 'running'],
     ['a question that was asked again', [turn, asked('c1'), asked('c1'), decided('c1')], 'running'],
+    ['a second question, which alone was answered', [turn, asked('c1'), asked('c2'), decided('c2')], 'waiting'],
     ['the next turn', [turn, asked('c1'), turn], 'running'],
     ['a question in the next turn', [turn, asked('c1'), decided('c1'), done('c1'), turn, asked('c2')], 'waiting'],
   ])('after %s', (_what, events, state) => {
@@ -98,6 +99,10 @@ describe('the state of the run', () => {
 
   test.each([[], [turn], [turn, asked('c1')]])('is at rest when the run completes, whatever was open: %#', (...events) => {
     expect(given(log(...events, completed)).run).toEqual({ state: 'idle' })
+  })
+
+  test('does not begin with what is left of a run that has ended', () => {
+    for (const late of [decided('c1'), done('c1'), rejected('c1')]) expect(given(log(turn, completed, late)).run).toEqual({ state: 'idle' })
   })
 
   test('is failed, and says why, until the next run starts', () => {
