@@ -18,7 +18,7 @@ beforeEach(() => {
   workspace = join(folder, 'work')
   for (const path of ['work/sub/deep', 'work/..odd', 'outside/sub', 'work-too']) mkdirSync(join(folder, path), { recursive: true })
   for (const path of ['work/a.txt', 'work/sub/b.txt', 'work/..odd/c.txt', 'outside/secret.txt', 'outside/sub/secret.txt', 'work-too/secret.txt'])
-    writeFileSync(join(folder, path), `in ${path}`)
+    writeFileSync(join(folder, path), `text of ${path}`)
   const links = {
     out: '../outside',
     file: '../outside/secret.txt',
@@ -139,14 +139,14 @@ test('with any paths, the tools show nothing of what is outside and change nothi
   const before = outside()
   const tools = new Map(fileTools().map((tool) => [tool.name, tool]))
   const anyCall = fc.tuple(
-    fc.constantFrom<[string, Json]>(['read', {}], ['write', { content: 'written' }], ['edit', { old_text: 'in', new_text: 'edited' }]),
+    fc.constantFrom<[string, Json]>(['read', {}], ['write', { content: 'written' }], ['edit', { old_text: 'text', new_text: 'edited' }]),
     anyPath,
   )
   await fc.assert(
     fc.asyncProperty(anyCall, async ([[name, more], make]) => {
       const output = await use(tools.get(name) as Tool, { path: make(workspace), ...(more as object) })
-      expect(output).not.toContain('in outside')
-      expect(output).not.toContain('in work-too')
+      expect(output).not.toContain('text of outside')
+      expect(output).not.toContain('text of work-too')
       expect(outside()).toEqual(before)
     }),
     { numRuns: 500 },
