@@ -4,6 +4,8 @@ import type { ByteSink } from '../stream/sink.ts'
 
 /** Bytes that a sink takes before it asks its writer to wait. */
 const WRITABLE_BYTES = 64 * 1024
+/** Bytes that are copied into one chunk; more is cheaper to write as it is. */
+const JOINED_BYTES_MAX = 16 * 1024
 
 /** The sink over `response`, whose head was sent. What leaves it is counted by the callbacks of its writes, not by `drain`. */
 export function responseSink(response: ServerResponse): ByteSink {
@@ -28,10 +30,10 @@ export function responseSink(response: ServerResponse): ByteSink {
     const last = batch.at(-1)
     if (last === undefined || closed || response.writableEnded) return
     const bytes = batch.reduce((sum, piece) => sum + piece.length, 0)
-    response.cork()
+    // Not corked by us: Node corks the socket for one turn itself, while its `uncork` writes each part of a chunk by a call of its own.
+    if (bytes <= JOINED_BYTES_MAX && batch.length > 1) return void response.write(Buffer.concat(batch, bytes), () => left(bytes))
     for (let index = 0; index < batch.length - 1; index++) response.write(batch[index] as Uint8Array)
     response.write(last, () => left(bytes))
-    response.uncork()
   }
   return {
     write(bytes) {
