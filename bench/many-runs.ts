@@ -45,16 +45,17 @@ export const manyRuns: Bench = {
 /** Reads to the run's end; answers how many events came, or `undefined` if one was missing. */
 async function follow(stream: IncomingMessage, delays: number[]): Promise<number | undefined> {
   let position = 1
-  let text = ''
+  let rest = ''
   for await (const chunk of stream) {
-    text += String(chunk)
-    const stamp = /.*"timestamp":"([^"]+)"/s.exec(text)?.[1]
-    if (stamp !== undefined) delays.push(Date.now() - Date.parse(stamp))
-    const end = text.lastIndexOf('\n\n')
-    const frames = text.slice(0, end)
-    text = text.slice(end + 2)
-    for (const [, id] of frames.matchAll(/^id: (\d+)$/gm)) if (Number(id) !== ++position) return undefined
-    if (frames.includes('event: run_completed')) break
+    const text = rest + String(chunk)
+    const end = text.lastIndexOf('\n\n') + 2
+    rest = text.slice(end)
+    for (let at = text.indexOf('id: '); at !== -1 && at < end; at = text.indexOf('\nid: ', at + 1)) {
+      if (Number.parseInt(text.slice(text[at] === '\n' ? at + 5 : at + 4), 10) !== ++position) return undefined
+    }
+    const stamp = text.lastIndexOf('"timestamp":"', end)
+    if (stamp !== -1) delays.push(Date.now() - Date.parse(text.slice(stamp + 13, stamp + 37)))
+    if (text.includes('event: run_completed')) break
   }
   return position - 1
 }

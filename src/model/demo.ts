@@ -31,10 +31,13 @@ export function demoModel(clock: Clock, paceMs: number = DEMO_PACE_MS): Model {
     id: DEMO_MODEL,
     async *stream(request) {
       const answer = answerTo(request)
+      let dueMs = clock.nowMs()
       const say = async function* (type: 'text_delta' | 'thinking_delta', text: string): AsyncGenerator<ModelPart> {
         for (const word of text.match(/\s*\S+\s*$|\s*\S+/g) ?? []) {
           request.signal.throwIfAborted()
-          if (paceMs > 0) await clock.sleepUntil(clock.nowMs() + paceMs, request.signal)
+          // By the clock, not by the last word: on a busy machine words come in handfuls, as a provider's do, and not later and later.
+          dueMs += paceMs
+          if (paceMs > 0) await clock.sleepUntil(dueMs, request.signal)
           yield { type, delta: word }
         }
       }
