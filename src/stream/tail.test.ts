@@ -235,6 +235,22 @@ describe('many readers', () => {
     for (const { sink } of readers) expect(positions(sink.seen)).toEqual(upTo(11, 2))
   })
 
+  test('share what was read and encoded for a replay, wherever they begin', async () => {
+    const { log, codec, commit, follow } = setUp()
+    for (let count = 0; count < 20; count++) commit(Array.from({ length: 50 }, () => delta()))
+    const first = follow(7)
+    await settle(200)
+    expect(positions(first.sink.seen)).toEqual(upTo(1000, 8))
+    const { encodes } = codec
+    log.reads = 0
+    const others = [0, 7, 31, 32, 500, 990].map((after) => ({ after, sink: follow(after).sink }))
+    await settle(400)
+    for (const { after, sink } of others) expect(positions(sink.seen)).toEqual(upTo(1000, after + 1))
+    // The way to the first border and the log's end are each reader's own.
+    expect(log.reads).toBeLessThanOrEqual(others.length * 4)
+    expect(codec.encodes - encodes).toBeLessThan(encodes)
+  })
+
   test('hold at most a few pages of replay at once', async () => {
     const { log, commit, follow } = setUp([3])
     commit(Array.from({ length: 1500 }, () => delta()))

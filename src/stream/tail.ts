@@ -6,8 +6,8 @@
  * T3. At each keep-alive the head is compared, so that a lost hint heals itself.
  * T4. A page of replay is read only after the one before was taken, the loop runs between pages, and `PAGES_AT_ONCE` bounds those that
  *     all readers of a store hold at once: replays are fair, and their memory does not grow with the number of readers.
+ * T5. What several readers replay is read and encoded once, as far as memory goes (`slices.ts`).
  */
-import type { Recorded } from '../domain/event.ts'
 import type { Position, SessionId } from '../domain/ids.ts'
 import type { Clock } from '../domain/ports.ts'
 import type { Codec, EventBatch } from './codec.ts'
@@ -18,6 +18,7 @@ import { READ_EVENTS_MAX } from '../log/store.ts'
 import { encodeOnce } from './codec.ts'
 import { isTerminal } from '../domain/event.ts'
 import { Gate } from './gate.ts'
+import { SLICE_EVENTS, Slices, slicesOf, wholeSlices } from './slices.ts'
 
 /** Bytes that may wait in a reader's sink before it is sent back to the log. */
 export const READER_BUFFER_BYTES_MAX = 256 * 1024
@@ -27,10 +28,16 @@ export const KEEP_ALIVE_MS = 15_000
 export const PAGES_AT_ONCE = 4
 /** Events that a page of replay holds at least, however large they are. */
 const PAGE_EVENTS_MIN = 16
-/** Events that are encoded at once in a replay: what a reader is given beyond its limit is at most these. */
-const SLICE_EVENTS = 32
 
 const gates = new WeakMap<LogReader, Gate>()
+const sliced = new WeakMap<LogReader, Slices>()
+
+/** What the readers of `store` have encoded lately. */
+function slicesFor(store: LogReader): Slices {
+  const known = sliced.get(store) ?? new Slices()
+  sliced.set(store, known)
+  return known
+}
 
 /** The gate that all readers of `store` pass for a page. */
 export function gateOf(store: LogReader): Gate {
@@ -163,17 +170,54 @@ export class Tail {
   async #readPage(): Promise<void> {
     // While it waited for its turn, the reader may have gone or stalled.
     if (this.#closed || this.#stalled) return
+    if (this.#replayKept()) return
     this.#behind = false
-    const { store, stream, untilRunEnd } = this.#options
-    const page = await store.read(stream, this.#position, this.#pageEvents)
+    const { store, stream } = this.#options
+    const page = await store.read(stream, this.#position, this.#pageLimit())
     if (page === undefined || this.#closed) return
-    for (const batch of batchesOf(stream, page.events)) {
+    for (const slice of slicesOf(stream, wholeSlices(page.events, page.head))) {
       if (this.#closed || this.#stalled) break
-      this.#write(untilRunEnd === true ? cutAfterEnd(batch) : batch)
+      this.#writeSlice(slice)
     }
     // Large events make for small pages.
     this.#pageEvents = this.#stalled ? Math.max(PAGE_EVENTS_MIN, this.#pageEvents >> 2) : Math.min(READ_EVENTS_MAX, this.#pageEvents << 1)
     if (page.head > this.#position) this.#behind = true
+  }
+
+  /** Goes on with slices that other readers have left. Answers whether there was one; then the log is looked at again. */
+  #replayKept(): boolean {
+    const { store, stream, codec, untilRunEnd } = this.#options
+    if (untilRunEnd === true) return false
+    const from = this.#position
+    while (!this.#closed && !this.#stalled && this.#position - from < READ_EVENTS_MAX) {
+      const bytes = slicesFor(store).get(codec.name, stream, this.#position)
+      if (bytes === undefined) break
+      this.#position += SLICE_EVENTS
+      this.#put(bytes)
+    }
+    return this.#position > from
+  }
+
+  /** Events to read: only up to the next border where others have left what comes behind it. */
+  #pageLimit(): number {
+    const { store, stream, codec, untilRunEnd } = this.#options
+    const toBorder = SLICE_EVENTS - (this.#position % SLICE_EVENTS)
+    const isKept = untilRunEnd !== true && slicesFor(store).get(codec.name, stream, this.#position + toBorder) !== undefined
+    return isKept ? Math.min(toBorder, this.#pageEvents) : this.#pageEvents
+  }
+
+  #writeSlice(batches: readonly EventBatch[]): void {
+    const { store, stream, codec, untilRunEnd } = this.#options
+    if (untilRunEnd === true) {
+      for (const batch of batches) if (!this.#closed) this.#write(cutAfterEnd(batch))
+      return
+    }
+    const after = (batches[0]?.from ?? 1) - 1
+    const encoded = batches.map((batch) => codec.encode(batch))
+    const bytes = encoded.length === 1 ? (encoded[0] as Uint8Array) : Buffer.concat(encoded)
+    this.#position = batches.at(-1)?.to ?? after
+    if (this.#position - after === SLICE_EVENTS) slicesFor(store).keep(codec.name, stream, after, bytes)
+    this.#put(bytes)
   }
 
   #keepAlive(): void {
@@ -184,19 +228,6 @@ export class Tail {
       this.#catchUp()
       this.#keepAlive()
     })
-  }
-}
-
-/** Pages as small batches, so that replay and live go through the same codec. Times may differ inside a page: a batch has one. */
-function* batchesOf(stream: SessionId, events: readonly Recorded[]): Generator<EventBatch> {
-  let from = 0
-  while (from < events.length) {
-    const first = events[from] as Recorded
-    let to = from
-    while (to + 1 < events.length && to + 1 - from < SLICE_EVENTS && events[to + 1]?.atMs === first.atMs) to++
-    const part = events.slice(from, to + 1)
-    yield { stream, from: first.position, to: first.position + part.length - 1, feed: 0, atMs: first.atMs, events: part.map(({ event }) => event) }
-    from = to + 1
   }
 }
 
