@@ -83,14 +83,9 @@ function identify(options: HttpOptions): MiddlewareHandler<Env> {
     const requestId = requestIdOf(c.req.header('x-request-id')) ?? newRequestId(options.random)
     c.set('requestId', requestId)
     c.set('extraHeaders', { 'x-request-id': requestId })
-    const startedMs = options.clock.monotonicMs()
-    const { method } = c.req
     const url = new URL(c.req.url)
     c.set('url', url)
-    const path = url.pathname
-    c.env.outgoing.once('close', () => {
-      options.onRequest({ method, path, status: c.env.outgoing.statusCode, duration: options.clock.monotonicMs() - startedMs, requestId })
-    })
+    reportEnd(options, c.env.outgoing, { method: c.req.method, path: url.pathname, requestId })
     await next().catch((thrown: unknown) => {
       // Hono hands only an `Error` to its error handler; anything else would leave the application.
       throw thrown instanceof Error ? thrown : new Error('something was thrown that is no error', { cause: thrown })
@@ -98,6 +93,12 @@ function identify(options: HttpOptions): MiddlewareHandler<Env> {
     if (c.res === SENT) return
     for (const [name, value] of Object.entries(c.get('extraHeaders'))) c.res.headers.set(name, value)
   }
+}
+
+/** Tells of an answer when it has ended. A stream's takes hours: nothing of its request but these few words is held until then. */
+function reportEnd(options: HttpOptions, outgoing: ServerResponse, facts: Pick<RequestReport, 'method' | 'path' | 'requestId'>): void {
+  const startedMs = options.clock.monotonicMs()
+  outgoing.once('close', () => options.onRequest({ ...facts, status: outgoing.statusCode, duration: options.clock.monotonicMs() - startedMs }))
 }
 
 function cors(options: CorsOptions): MiddlewareHandler<Env> {
