@@ -173,7 +173,7 @@ describe('damage in the log', () => {
 })
 
 describe('the streams that the writer keeps in memory', () => {
-  const stream = (key: number): HotStream => ({ key, head: 0, state: undefined, summary: undefined, stored: { state: undefined, summary: undefined } })
+  const stream = (key: number): HotStream => ({ key, head: 0, state: undefined, summary: undefined, stored: { state: undefined, summary: undefined, head: 0 } })
 
   test('are the ones that were used last, up to a bound', () => {
     const hot = new HotStreams()

@@ -12,7 +12,7 @@ export interface HotStream {
   state: SessionState | undefined
   summary: SessionSummary | undefined
   /** What the tables hold, to write only what differs. */
-  stored: { state: SessionState | undefined; summary: SessionSummary | undefined }
+  stored: { state: SessionState | undefined; summary: SessionSummary | undefined; head: number }
 }
 
 /** The streams that were written last, least recently used first. */

@@ -24,7 +24,7 @@ export class StreamRows {
   constructor(db: DatabaseSync) {
     this.#find = db.prepare('SELECT key, id, owner, head, state FROM stream WHERE id = ?')
     this.#findSummary = db.prepare('SELECT body FROM session WHERE key = ?')
-    this.#insert = db.prepare('INSERT INTO stream (id, owner, head, fence, state) VALUES (?, ?, 0, 0, ?)')
+    this.#insert = db.prepare('INSERT INTO stream (id, owner, head, run_id, driver, fence, state) VALUES (?, ?, ?, ?, ?, ?, ?)')
     this.#setHead = db.prepare('UPDATE stream SET head = ? WHERE key = ?')
     this.#setState = db.prepare('UPDATE stream SET head = ?, owner = ?, run_id = ?, driver = ?, fence = ?, state = ? WHERE key = ?')
     this.#items = db.prepare('SELECT kind, body FROM stream_item WHERE stream = ? ORDER BY kind, ordinal')
@@ -43,26 +43,34 @@ export class StreamRows {
   /** The stream as the tables hold it; an empty one if there is none. */
   load(id: string): HotStream {
     const row = this.#find.get(id) as StreamRow | undefined
-    if (row === undefined) return { key: undefined, head: 0, state: undefined, summary: undefined, stored: { state: undefined, summary: undefined } }
+    if (row === undefined) return { key: undefined, head: 0, state: undefined, summary: undefined, stored: { state: undefined, summary: undefined, head: 0 } }
     const state = decodeState(row.state, this.#loadItems(row.key, 'queue'), this.#loadItems(row.key, 'call'))
     const body = (this.#findSummary.get(row.key) as { body: string } | undefined)?.body
     const summary = body === undefined ? undefined : (JSON.parse(body) as SessionSummary)
-    return { key: row.key, head: row.head, state, summary, stored: { state, summary } }
+    return { key: row.key, head: row.head, state, summary, stored: { state, summary, head: row.head } }
   }
 
-  /** Makes the row of a new stream. Answers its key. */
+  /** Makes the row of a new stream, as it is now. Answers its key. */
   insert(id: string, stream: HotStream): number {
-    return Number(this.#insert.run(id, stream.state?.owner ?? '', '').lastInsertRowid)
+    const { head, state, stored } = stream
+    const run = state?.run
+    const encoded = state === undefined ? '' : encodeState(state)
+    const { lastInsertRowid } = this.#insert.run(id, state?.owner ?? '', head, run?.id ?? null, run?.driver ?? null, state?.fence ?? 0, encoded)
+    // What waits or is called has rows of its own, which are still to be written.
+    const isWhole = state !== undefined && state.queue.length === 0 && state.calls.length === 0
+    stream.stored = { ...stored, ...(isWhole ? { state, head } : {}) }
+    return Number(lastInsertRowid)
   }
 
   /** Writes what differs from the tables. */
   save(stream: HotStream): void {
     const { key, state, summary, stored } = stream
     if (key === undefined || state === undefined) return
-    if (state === stored.state) this.#setHead.run(stream.head, key)
-    else this.#saveState(key, stream.head, state, stored.state)
+    const { head } = stream
+    if (state !== stored.state) this.#saveState(key, head, state, stored.state)
+    else if (head !== stored.head) this.#setHead.run(head, key)
     if (summary !== undefined && summary !== stored.summary) this.#saveSummary(key, summary, stored.summary)
-    stream.stored = { state, summary }
+    stream.stored = { state, summary, head }
   }
 
   /** Adds a finished message; its ordinal is the number of messages before it. */
