@@ -173,7 +173,15 @@ describe('damage in the log', () => {
 })
 
 describe('the streams that the writer keeps in memory', () => {
-  const stream = (key: number): HotStream => ({ key, head: 0, state: undefined, summary: undefined, stored: { state: undefined, summary: undefined, head: 0 } })
+  const stream = (key: number): HotStream => ({
+    key,
+    head: 0,
+    places: '',
+    placeCount: 0,
+    state: undefined,
+    summary: undefined,
+    stored: { state: undefined, summary: undefined, head: 0 },
+  })
 
   test('are the ones that were used last, up to a bound', () => {
     const hot = new HotStreams()

@@ -9,6 +9,9 @@ export interface HotStream {
   /** `undefined` until the row exists. */
   key: number | undefined
   head: number
+  /** Places of the newest batches, and how many. @see places.ts */
+  places: string
+  placeCount: number
   state: SessionState | undefined
   summary: SessionSummary | undefined
   /** What the tables hold, to write only what differs. */

@@ -10,6 +10,7 @@ import type { OpenCall, QueuedMessage, SessionState } from '../../domain/session
 import type { FeedPage, Page, UnfinishedRun } from '../../log/store.ts'
 import { runId, sessionId, userId } from '../../domain/ids.ts'
 import { READ_EVENTS_MAX } from '../../log/store.ts'
+import { decodePlaces, placesFrom, type Place } from './places.ts'
 import { decodeBatch, decodeState, type BatchRow, type StreamRow } from './rows.ts'
 
 /** Batches that one page of the feed looks at. */
@@ -21,7 +22,8 @@ const CACHE_KIB = 8 * 1024
 export class Reader {
   readonly db: DatabaseSync
   readonly #stream: StatementSync
-  readonly #batches: StatementSync
+  readonly #batch: StatementSync
+  readonly #blocks: StatementSync
   readonly #items: StatementSync
   readonly #feedEnd: StatementSync
   readonly #feed: StatementSync
@@ -31,11 +33,12 @@ export class Reader {
   constructor(file: string) {
     this.db = new DatabaseSync(file, { readOnly: true, timeout: 5000 })
     this.db.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
-    this.#stream = this.db.prepare('SELECT key, id, owner, head, state FROM stream WHERE id = ?')
-    // The batch that holds the position after `?` begins at or before it: look there first, then go on.
-    this.#batches = this.db.prepare(
-      `SELECT feed, first, last, at_ms, body FROM batch
-       WHERE segment = ?1 AND first >= coalesce((SELECT max(first) FROM batch WHERE segment = ?1 AND first <= ?2), 1) ORDER BY first`,
+    this.#stream = this.db.prepare('SELECT key, id, owner, head, state, places FROM stream WHERE id = ?')
+    this.#batch = this.db.prepare('SELECT feed, first, last, at_ms, body FROM batch WHERE feed = ?')
+    // The block that holds a position begins at or before it: look there first, then go on.
+    this.#blocks = this.db.prepare(
+      `SELECT first, places FROM block
+       WHERE segment = ?1 AND first >= coalesce((SELECT max(first) FROM block WHERE segment = ?1 AND first <= ?2), 1) ORDER BY first`,
     )
     this.#items = this.db.prepare('SELECT kind, body FROM stream_item WHERE stream = ? ORDER BY kind, ordinal')
     this.#feedEnd = this.db.prepare('SELECT max(feed) AS next, count(*) AS n FROM (SELECT feed FROM batch WHERE feed > ? ORDER BY feed LIMIT ?)')
@@ -57,8 +60,10 @@ export class Reader {
     const most = Math.min(limit, READ_EVENTS_MAX)
     const events: Recorded[] = []
     if (after >= row.head || most <= 0) return { head: row.head, events }
-    for (const found of this.#batches.iterate(row.key, after + 1)) {
-      const batch = decodeBatch(stream, found as unknown as BatchRow)
+    for (const { feed } of this.#places(row, after + 1)) {
+      const found = this.#batch.get(feed) as BatchRow | undefined
+      if (found === undefined) continue
+      const batch = decodeBatch(stream, found)
       // What was committed after the head was read belongs to the next page.
       if (batch.from > row.head) break
       for (let position = Math.max(batch.from, after + 1); position <= batch.to && events.length < most; position++) {
@@ -68,6 +73,21 @@ export class Reader {
       if (events.length >= most) break
     }
     return { head: row.head, events }
+  }
+
+  /** Places of the batches that hold `position` and what comes after it. */
+  *#places(row: StreamRow, position: Position): Generator<Place> {
+    const newest = decodePlaces(row.places)
+    const newestFirst = newest[0]?.first ?? Infinity
+    if (position < newestFirst) {
+      for (const found of this.#blocks.iterate(row.key, position)) {
+        const block = found as unknown as { first: number; places: string }
+        // A commit since the row was read may have made a block of what stands in the row.
+        if (block.first >= newestFirst) break
+        yield* placesFrom(decodePlaces(block.places), position)
+      }
+    }
+    yield* placesFrom(newest, position)
   }
 
   state(stream: SessionId): SessionState | undefined {

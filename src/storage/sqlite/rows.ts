@@ -13,6 +13,8 @@ export interface StreamRow {
   readonly owner: string
   readonly head: number
   readonly state: string
+  /** Places of the newest batches. @see places.ts */
+  readonly places: string
 }
 /** A row of `batch`, with its stream's id. */
 export interface BatchRow {

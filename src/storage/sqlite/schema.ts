@@ -1,8 +1,8 @@
 /**
  * The numbered migrations. One that was released never changes; a new one goes behind.
  *
- * An append touches few B-trees, most of them at their right edge: `batch` by feed number, its index by (segment, first), the
- * stream's row. The rest is written only when it changes.
+ * An append touches two B-trees: `batch` at its right edge, by feed number, and the stream's row, which holds the places of its newest
+ * batches (`places.ts`). The rest is written only when it changes.
  */
 export const MIGRATIONS: readonly string[] = [
   `
@@ -16,7 +16,8 @@ export const MIGRATIONS: readonly string[] = [
     run_id TEXT,
     driver INTEGER,
     fence INTEGER NOT NULL,
-    state TEXT NOT NULL
+    state TEXT NOT NULL,
+    places TEXT NOT NULL
   ) STRICT;
   CREATE INDEX stream_unfinished ON stream (key) WHERE run_id IS NOT NULL;
 
@@ -36,7 +37,13 @@ export const MIGRATIONS: readonly string[] = [
     at_ms INTEGER NOT NULL,
     body TEXT NOT NULL
   ) STRICT;
-  CREATE UNIQUE INDEX batch_segment ON batch (segment, first);
+
+  CREATE TABLE block (
+    segment INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    places TEXT NOT NULL,
+    PRIMARY KEY (segment, first)
+  ) WITHOUT ROWID, STRICT;
 
   CREATE TABLE session (
     key INTEGER PRIMARY KEY,

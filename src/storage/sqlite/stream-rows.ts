@@ -4,6 +4,7 @@ import type { OpenCall, QueuedMessage, SessionState } from '../../domain/session
 import type { SessionSummary } from '../../projection/session-summary.ts'
 import type { TranscriptMessage } from '../../projection/transcript.ts'
 import type { HotStream } from './hot.ts'
+import { countPlaces, decodePlaces, encodePlace, PLACES_PER_BLOCK } from './places.ts'
 import { decodeState, encodeState, type StreamRow } from './rows.ts'
 
 /** Loads and saves streams for the writer; every call stands inside its transaction. */
@@ -19,14 +20,15 @@ export class StreamRows {
   readonly #setSummary: StatementSync
   readonly #setSummaryBody: StatementSync
   readonly #count: StatementSync
+  readonly #insertBlock: StatementSync
   readonly #addMessage: StatementSync
 
   constructor(db: DatabaseSync) {
-    this.#find = db.prepare('SELECT key, id, owner, head, state FROM stream WHERE id = ?')
+    this.#find = db.prepare('SELECT key, id, owner, head, state, places FROM stream WHERE id = ?')
     this.#findSummary = db.prepare('SELECT body FROM session WHERE key = ?')
-    this.#insert = db.prepare('INSERT INTO stream (id, owner, head, run_id, driver, fence, state) VALUES (?, ?, ?, ?, ?, ?, ?)')
-    this.#setHead = db.prepare('UPDATE stream SET head = ? WHERE key = ?')
-    this.#setState = db.prepare('UPDATE stream SET head = ?, owner = ?, run_id = ?, driver = ?, fence = ?, state = ? WHERE key = ?')
+    this.#insert = db.prepare('INSERT INTO stream (id, owner, head, run_id, driver, fence, state, places) VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
+    this.#setHead = db.prepare('UPDATE stream SET head = ?, places = ? WHERE key = ?')
+    this.#setState = db.prepare('UPDATE stream SET head = ?, owner = ?, run_id = ?, driver = ?, fence = ?, state = ?, places = ? WHERE key = ?')
     this.#items = db.prepare('SELECT kind, body FROM stream_item WHERE stream = ? ORDER BY kind, ordinal')
     this.#setItem = db.prepare('INSERT INTO stream_item (stream, kind, ordinal, body) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body')
     this.#dropItems = db.prepare('DELETE FROM stream_item WHERE stream = ? AND kind = ? AND ordinal >= ?')
@@ -37,17 +39,28 @@ export class StreamRows {
     )
     this.#setSummaryBody = db.prepare('UPDATE session SET body = ? WHERE key = ?')
     this.#count = db.prepare('INSERT INTO session_count (owner, status, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n')
+    this.#insertBlock = db.prepare('INSERT INTO block (segment, first, places) VALUES (?, ?, ?)')
     this.#addMessage = db.prepare('INSERT INTO message (stream, ordinal, position, body) VALUES (?, ?, ?, ?)')
   }
 
   /** The stream as the tables hold it; an empty one if there is none. */
   load(id: string): HotStream {
     const row = this.#find.get(id) as StreamRow | undefined
-    if (row === undefined) return { key: undefined, head: 0, state: undefined, summary: undefined, stored: { state: undefined, summary: undefined, head: 0 } }
+    if (row === undefined)
+      return {
+        key: undefined,
+        head: 0,
+        places: '',
+        placeCount: 0,
+        state: undefined,
+        summary: undefined,
+        stored: { state: undefined, summary: undefined, head: 0 },
+      }
     const state = decodeState(row.state, this.#loadItems(row.key, 'queue'), this.#loadItems(row.key, 'call'))
     const body = (this.#findSummary.get(row.key) as { body: string } | undefined)?.body
     const summary = body === undefined ? undefined : (JSON.parse(body) as SessionSummary)
-    return { key: row.key, head: row.head, state, summary, stored: { state, summary, head: row.head } }
+    const { key, head, places } = row
+    return { key, head, places, placeCount: countPlaces(places), state, summary, stored: { state, summary, head: row.head } }
   }
 
   /** Makes the row of a new stream, as it is now. Answers its key. */
@@ -55,7 +68,7 @@ export class StreamRows {
     const { head, state, stored } = stream
     const run = state?.run
     const encoded = state === undefined ? '' : encodeState(state)
-    const { lastInsertRowid } = this.#insert.run(id, state?.owner ?? '', head, run?.id ?? null, run?.driver ?? null, state?.fence ?? 0, encoded)
+    const { lastInsertRowid } = this.#insert.run(id, state?.owner ?? '', head, run?.id ?? null, run?.driver ?? null, state?.fence ?? 0, encoded, stream.places)
     // What waits or is called has rows of its own, which are still to be written.
     const isWhole = state !== undefined && state.queue.length === 0 && state.calls.length === 0
     stream.stored = { ...stored, ...(isWhole ? { state, head } : {}) }
@@ -67,10 +80,20 @@ export class StreamRows {
     const { key, state, summary, stored } = stream
     if (key === undefined || state === undefined) return
     const { head } = stream
-    if (state !== stored.state) this.#saveState(key, head, state, stored.state)
-    else if (head !== stored.head) this.#setHead.run(head, key)
+    if (state !== stored.state) this.#saveState(key, stream, state, stored.state)
+    else if (head !== stored.head) this.#setHead.run(head, stream.places, key)
     if (summary !== undefined && summary !== stored.summary) this.#saveSummary(key, summary, stored.summary)
     stream.stored = { state, summary, head }
+  }
+
+  /** Notes where a batch stands; a full block moves out of the stream's row. */
+  addPlace(stream: HotStream, first: number, feed: number): void {
+    stream.places += encodePlace(first, feed)
+    stream.placeCount++
+    if (stream.placeCount < PLACES_PER_BLOCK || stream.key === undefined) return
+    this.#insertBlock.run(stream.key, decodePlaces(stream.places)[0]?.first ?? first, stream.places)
+    stream.places = ''
+    stream.placeCount = 0
   }
 
   /** Adds a finished message; its ordinal is the number of messages before it. */
@@ -79,8 +102,8 @@ export class StreamRows {
     this.#addMessage.run(stream.key, stream.summary?.messageCount ?? 0, message.position, JSON.stringify(message))
   }
 
-  #saveState(key: number, head: number, state: SessionState, before: SessionState | undefined): void {
-    this.#setState.run(head, state.owner, state.run?.id ?? null, state.run?.driver ?? null, state.fence, encodeState(state), key)
+  #saveState(key: number, { head, places }: HotStream, state: SessionState, before: SessionState | undefined): void {
+    this.#setState.run(head, state.owner, state.run?.id ?? null, state.run?.driver ?? null, state.fence, encodeState(state), places, key)
     this.#saveItems(key, 'queue', state.queue, before?.queue ?? [])
     this.#saveItems(key, 'call', state.calls, before?.calls ?? [])
   }

@@ -131,6 +131,7 @@ export class Writer {
   #append(stream: HotStream, write: EncodedWrite, outcome: Appended, state: HotStream['state']): void {
     stream.state = state
     stream.head = outcome.to
+    this.#rows.addPlace(stream, outcome.from, outcome.feed)
     stream.key ??= this.#rows.insert(write.stream, stream)
     this.#insertBatch.run(outcome.feed, stream.key, outcome.from, outcome.to, write.atMs, write.body ?? encodeEvents(outcome.events))
     outcome.events.forEach((event, index) => {
