@@ -64,50 +64,55 @@ export interface HttpOptions {
 /** Builds the application. */
 export function createHttpApp(options: HttpOptions): Hono<Env> {
   const app = new Hono<Env>()
-  app.use('*', identify(options))
-  if (options.cors !== undefined) app.use('*', cors(options.cors))
-  app.use('*', async (c, next) => {
-    requireBounded(c.env.incoming, options.bodyBytesMax)
-    guard((name) => c.req.header(name), options.guard)
-    await next()
-  })
-  app.use('*', (c, next) => runOwn(options.middleware(), c, next))
+  // One middleware, not five: each layer of promises costs every request.
+  app.use('*', (c, next) => admit(c, next, options))
   for (const route of options.routes) app.on(route.method.toUpperCase(), honoPath(route.path), (c) => answer(c, route, options))
   app.notFound((c) => fail(c, notFound(options.routes, c.req.method, c.get('url').pathname), options))
   app.onError((error, c) => fail(c as Context<Env>, error, options))
   return app
 }
 
-function identify(options: HttpOptions): MiddlewareHandler<Env> {
-  return async (c, next) => {
-    const requestId = requestIdOf(c.req.header('x-request-id')) ?? newRequestId(options.random)
-    c.set('requestId', requestId)
-    c.set('extraHeaders', { 'x-request-id': requestId })
-    const url = new URL(c.req.url)
-    c.set('url', url)
-    reportEnd(options, c.env.outgoing, { method: c.req.method, path: url.pathname, requestId })
-    await next().catch((thrown: unknown) => {
-      // Hono hands only an `Error` to its error handler; anything else would leave the application.
-      throw thrown instanceof Error ? thrown : new Error('something was thrown that is no error', { cause: thrown })
-    })
-    if (c.res === SENT) return
-    for (const [name, value] of Object.entries(c.get('extraHeaders'))) c.res.headers.set(name, value)
+/** What comes before every route, in the house's order, and the headers that go on every answer. */
+async function admit(c: Context<Env>, next: () => Promise<void>, options: HttpOptions): Promise<void> {
+  identify(c, options)
+  const own = options.middleware()
+  if (crossOrigin(c, options)) c.res = new Response(null, { status: 204 })
+  else {
+    requireBounded(c.env.incoming, options.bodyBytesMax)
+    guard((name) => c.req.header(name), options.guard)
+    const answered = await (own.length === 0 ? next() : runOwn(own, c, next)).catch(requireError)
+    if (answered instanceof Response) c.res = answered
   }
+  if (c.res === SENT) return
+  for (const [name, value] of Object.entries(c.get('extraHeaders'))) c.res.headers.set(name, value)
+}
+
+function identify(c: Context<Env>, options: HttpOptions): void {
+  const requestId = requestIdOf(c.req.header('x-request-id')) ?? newRequestId(options.random)
+  c.set('requestId', requestId)
+  c.set('extraHeaders', { 'x-request-id': requestId })
+  const url = new URL(c.req.url)
+  c.set('url', url)
+  reportEnd(options, c.env.outgoing, { method: c.req.method, path: url.pathname, requestId })
+}
+
+/** Notes the headers that a page of another origin needs. Answers whether that is all it asked for. */
+function crossOrigin(c: Context<Env>, options: HttpOptions): boolean {
+  if (options.cors === undefined) return false
+  const { headers, preflight } = corsHeaders(options.cors, c.req.method, (name) => c.req.header(name))
+  Object.assign(c.get('extraHeaders'), headers)
+  return preflight
+}
+
+/** Hono hands only an `Error` to its error handler; anything else would leave the application. */
+function requireError(thrown: unknown): never {
+  throw thrown instanceof Error ? thrown : new Error('something was thrown that is no error', { cause: thrown })
 }
 
 /** Tells of an answer when it has ended. A stream's takes hours: nothing of its request but these few words is held until then. */
 function reportEnd(options: HttpOptions, outgoing: ServerResponse, facts: Pick<RequestReport, 'method' | 'path' | 'requestId'>): void {
   const startedMs = options.clock.monotonicMs()
   outgoing.once('close', () => options.onRequest({ ...facts, status: outgoing.statusCode, duration: options.clock.monotonicMs() - startedMs }))
-}
-
-function cors(options: CorsOptions): MiddlewareHandler<Env> {
-  return async (c, next) => {
-    const { headers, preflight } = corsHeaders(options, c.req.method, (name) => c.req.header(name))
-    Object.assign(c.get('extraHeaders'), headers)
-    if (preflight) return new Response(null, { status: 204 })
-    return next()
-  }
 }
 
 /** Runs middlewares that may have been added after the first request, as an onion. */
