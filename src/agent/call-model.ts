@@ -106,7 +106,10 @@ async function settle(context: RunContext, parts: AgentParts, answer: Answer, at
     const how = wrong ? 'approve' : disposition(parts.policy, context.options.autoApprove, name, tool)
     return { id, name, arguments: call.arguments, ...extra, disposition: how } as const
   })
-  await context.record(...said, { type: 'ToolCallsProposed', runId, turn, calls })
+  // Asked in the same write: who sees a proposal may answer it at once.
+  const toolCallIds = calls.filter((call) => call.disposition === 'ask').map((call) => call.id)
+  const asked: readonly RunEvent[] = toolCallIds.length === 0 ? [] : [{ type: 'ApprovalRequested', runId, toolCallIds }]
+  await context.record(...said, { type: 'ToolCallsProposed', runId, turn, calls }, ...asked)
   return { kind: 'tools' }
 }
 

@@ -3,7 +3,7 @@
  *
  * Each event is at most one frame of the `/v1` wire, so what that wire separates is separate here.
  * Fields are spelled out where an event is made, never spread from a command: what is written stays written.
- * A new version of an event's shape carries `v`; `upcast.ts` lifts old ones when they are read.
+ * A new version of an event's shape carries `v`; `event-types.ts` lifts old ones when they are read.
  */
 import type { MessageId, Position, RunId, UserId } from './ids.ts'
 import type { ContextItem, Json, Message } from './message.ts'

@@ -15,7 +15,7 @@ import { NO_USAGE, addUsage, type Usage } from './usage.ts'
 export const QUEUE_MAX = 64
 /** Calls of one turn. */
 export const CALLS_MAX = 256
-/** Version of this fold. A row of another version is folded anew from the log. */
+/** Version of this fold. Whoever raises it brings a migration that folds the rows anew. */
 export const STATE_VERSION = 1
 
 /** A message that waits. */

@@ -7,7 +7,8 @@
  */
 import type { Recorded } from '../domain/event.ts'
 import type { Position, RunId, SessionId, UserId } from '../domain/ids.ts'
-import type { RunOptions } from '../domain/event.ts'
+import type { RunEvent, RunOptions } from '../domain/event.ts'
+import type { SessionState } from '../domain/session.ts'
 import type { Clock, Telemetry } from '../domain/ports.ts'
 import type { Store, Write, WriteOutcome } from '../log/store.ts'
 import type { Hub } from '../stream/hub.ts'
@@ -119,7 +120,7 @@ export class RunDriver {
     const outcome = { kind: 'failed', code: known ? error.code : 'agent_failed', error: known ? error.message : 'the agent failed' } as const
     try {
       const state = await this.#parts.store.state(this.run.sessionId)
-      const closing = state === undefined ? [] : openCallResults(state, UNKNOWN_RESULT)
+      const closing = state === undefined ? [] : [...openCallResults(state, UNKNOWN_RESULT), ...openTurnEnd(state)]
       const totals = { totalTurns: state?.run?.turn ?? 0, totalUsage: state?.run?.usage ?? NO_USAGE }
       await this.#finish({ outcome, closing, ...totals })
     } catch (failure) {
@@ -193,4 +194,9 @@ export class RunDriver {
     // A later abort has no effect on the signal; `changed` must still learn of the end.
     this.#follower.end(ENDED)
   }
+}
+
+/** The end of the turn that a failure cut off. */
+function openTurnEnd({ run }: SessionState): readonly RunEvent[] {
+  return run?.turnOpen === true ? [{ type: 'TurnCompleted', runId: run.id, turn: run.turn, finishReason: 'error' }] : []
 }

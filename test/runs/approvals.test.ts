@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { DecisionAction } from '../../src/domain/event.ts'
-import { settle } from '../../src/testing/run-kit.ts'
+import { settle, TESTER } from '../../src/testing/run-kit.ts'
 import { askTools, stop, text, toolCall, type Line } from '../../src/testing/scripted-model.ts'
 import { scriptedTool } from '../../src/testing/scripted-tool.ts'
 import { ENGINES, rig, type Rig } from './rig.ts'
@@ -52,6 +52,14 @@ describe.each(ENGINES)('a call that asks, over %s', (engine) => {
 })
 
 describe('answers', () => {
+  test('may come as soon as the call is proposed: the question stands beside it in the same write', async () => {
+    const { r } = await waiting('memory', 'a')
+    const types = (await r.log()).map(({ event }) => event.type)
+    expect(types[types.indexOf('ToolCallsProposed') + 1]).toBe('ApprovalRequested')
+    const batches = (await r.store.readFeed(TESTER.user, 0, 256)).batches.map(({ events }) => events.map(({ type }) => type))
+    expect(batches.filter((batch) => batch.includes('ToolCallsProposed') !== batch.includes('ApprovalRequested'))).toEqual([])
+  })
+
   test('in any order: an accepted call waits for the ones before it, a rejected one for nobody', async () => {
     const { r, act } = await waiting('memory', 'a', 'b', 'c')
     await r.decide(['c', 'reject'])
@@ -127,6 +135,7 @@ describe('policy in a run', () => {
     await r.send('hi')
     const asked = await r.until('ApprovalRequested')
     expect(asked.toolCallIds).toEqual(['a'])
+    await r.until('ToolRejected')
     expect((await r.events('ToolRejected')).map(({ toolCallId, reason }) => `${toolCallId}: ${reason}`)).toEqual(['n: Tool call denied by policy'])
     await r.decide(['a', 'accept'])
     await r.ended()
