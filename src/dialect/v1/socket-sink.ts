@@ -3,10 +3,16 @@ import type { ByteSink } from '../../stream/sink.ts'
 
 const NEW_LINE = 10
 
-/** A WebSocket as a sink of lines: each goes out as one text message, without its line end. JSON has no bare line ends in it. */
+/**
+ * A WebSocket as a sink of lines: each goes out as one text message, without its line end. JSON has no bare line ends in it.
+ *
+ * One for each socket, for all readers that it has one after the other: only the last one's listeners count.
+ */
 export function socketSink(socket: WebSocket): ByteSink {
   let full = false
   let drained: () => void = () => undefined
+  let gone: () => void = () => undefined
+  socket.once('close', () => gone())
   const left = () => {
     if (!full || socket.bufferedAmount > 0) return
     full = false
@@ -31,7 +37,7 @@ export function socketSink(socket: WebSocket): ByteSink {
     onDrain: (listener) => void (drained = listener),
     onClose(listener) {
       if (socket.readyState === socket.CLOSED) return listener()
-      socket.once('close', listener)
+      gone = listener
     },
   }
 }

@@ -11,6 +11,7 @@ import type { SessionId } from '../../domain/ids.ts'
 import type { Principal } from '../../domain/principal.ts'
 import type { SocketHandler } from '../../http/upgrade.ts'
 import type { Codec, EventBatch } from '../../stream/codec.ts'
+import type { ByteSink } from '../../stream/sink.ts'
 import type { V1Context } from './context.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 import { runId } from '../../domain/ids.ts'
@@ -56,6 +57,7 @@ class SocketSession {
   readonly #id: SessionId
   readonly #principal: Principal
   readonly #codec: Codec
+  readonly #sink: ByteSink
   #tail: Tail | undefined
   #commands = 0
   #answers = 0
@@ -66,6 +68,7 @@ class SocketSession {
     this.#id = id
     this.#principal = principal
     this.#codec = socketCodec(view)
+    this.#sink = socketSink(socket)
     // 1012: the server restarts, come back (RFC 6455 registry).
     const entry = { end: () => socket.close(1012, 'the server stops') }
     context.streams.add(entry)
@@ -97,7 +100,7 @@ class SocketSession {
       stream: this.#id,
       after,
       codec: this.#codec,
-      sink: socketSink(this.#socket),
+      sink: this.#sink,
       keepAlive: KEEP_ALIVE,
       onError: (error) => telemetry.log('warn', 'a socket failed', { error: String(error) }),
     })
