@@ -7,7 +7,7 @@ import { fakeSink } from '../testing/fake-sink.ts'
 import { manualClock } from '../testing/manual-clock.ts'
 import { decodeFeedCursor, encodeFeedCursor, FeedTail, type FeedCursor } from './feed-tail.ts'
 import { Hub } from './hub.ts'
-import { KEEP_ALIVE_MS, READER_BUFFER_BYTES_MAX } from './tail.ts'
+import { KEEP_ALIVE_MS, READER_BUFFER_BYTES_MAX } from './reading.ts'
 
 const [ANN, BOB] = [userId('ann'), userId('bob')]
 const STREAMS = [

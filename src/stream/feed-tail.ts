@@ -4,15 +4,12 @@
  * F1. Its cursor is opaque and names a commit and how much of it was read: resuming after any frame neither loses nor repeats.
  * F2. The feed of the log is the truth. Feed numbers of other owners lie between those of this one, so that a live batch cannot be
  *     seen to follow the last one: it only says that the feed is worth reading. What one turn of the loop commits is read together.
- * F3. A reader that does not drain is given nothing until it does (P9), as in `tail.ts`.
+ * How pages are paced, and what becomes of a slow sink, is the business of `reading.ts`.
  */
 import type { UserId } from '../domain/ids.ts'
-import type { Clock } from '../domain/ports.ts'
 import type { EventBatch } from './codec.ts'
 import type { Hub, LiveBatch } from './hub.ts'
-import type { LogReader } from './log-reader.ts'
-import type { ByteSink } from './sink.ts'
-import { gateOf, KEEP_ALIVE_MS, READER_BUFFER_BYTES_MAX } from './tail.ts'
+import { Reading, type ReaderOptions } from './reading.ts'
 
 /** Events about which one page of the feed asks. */
 const PAGE = 256
@@ -36,129 +33,61 @@ export function decodeFeedCursor(text: string): FeedCursor | undefined {
 }
 
 /** What a feed tail reads and where it writes. */
-export interface FeedTailOptions {
-  readonly store: LogReader
+export interface FeedTailOptions extends ReaderOptions {
   readonly hub: Hub
-  readonly clock: Clock
   readonly owner: UserId
   readonly after: FeedCursor
   /** The frames of a batch from event `skip` on. */
   readonly encode: (batch: EventBatch, skip: number) => Uint8Array
-  readonly sink: ByteSink
-  readonly keepAlive: Uint8Array
-  readonly onClose?: () => void
-  readonly onError: (error: unknown) => void
 }
 
 /** One reader of many streams. Live batches are only hints here: the feed is read in their order. */
 export class FeedTail {
   readonly #options: FeedTailOptions
+  readonly #reading: Reading
   #cursor: FeedCursor
-  #closed = false
-  #reading = false
-  #behind = true
-  #stalled = false
-  #unsubscribe: () => void = () => undefined
-  #cancelKeepAlive: () => void = () => undefined
+  #hinted = false
 
   constructor(options: FeedTailOptions) {
     this.#options = options
     this.#cursor = options.after
+    this.#reading = new Reading(options, {
+      readPage: () => this.#readPage(),
+      subscribe: () => options.hub.subscribeOwner(options.owner, (batch) => this.#hint(batch)),
+    })
   }
 
   /** Begins. */
   start(): void {
-    const { hub, owner, sink } = this.#options
-    sink.onClose(() => this.close())
-    if (this.#closed) return
-    sink.onDrain(() => this.#drained())
-    this.#unsubscribe = hub.subscribeOwner(owner, (batch) => this.#hint(batch))
-    this.#keepAlive()
-    this.#catchUp()
+    this.#reading.start()
   }
 
   /** Ends the reader. Its sink is left to whoever owns it. */
   close(): void {
-    if (this.#closed) return
-    this.#closed = true
-    this.#unsubscribe()
-    this.#cancelKeepAlive()
-    this.#options.onClose?.()
+    this.#reading.close()
   }
 
+  /** What one turn of the loop commits is read together. */
   #hint(batch: LiveBatch): void {
-    if (batch.feed <= this.#cursor.feed) return
-    this.#behind = true
-    this.#catchUp()
+    if (batch.feed <= this.#cursor.feed || this.#hinted) return
+    this.#hinted = true
+    setImmediate(() => {
+      this.#hinted = false
+      this.#reading.behind()
+    })
   }
 
-  #drained(): void {
-    if (!this.#stalled) return
-    this.#stalled = false
-    this.#behind = true
-    this.#catchUp()
-  }
-
-  #catchUp(): void {
-    if (this.#reading || this.#stalled || this.#closed) return
-    this.#reading = true
-    this.#read().then(
-      () => {
-        this.#reading = false
-        if (this.#behind) this.#catchUp()
-      },
-      (error: unknown) => {
-        this.#options.onError(error)
-        this.#options.sink.destroy()
-        this.close()
-      },
-    )
-  }
-
-  async #read(): Promise<void> {
-    await turn()
-    while (this.#behind && !this.#stalled && !this.#closed) {
-      await gateOf(this.#options.store).run(() => this.#readPage())
-      if (this.#behind) await turn()
-    }
-  }
-
-  async #readPage(): Promise<void> {
-    // While it waited for its turn, the reader may have gone or stalled.
-    if (this.#closed || this.#stalled) return
-    this.#behind = false
+  async #readPage(): Promise<boolean> {
     const { feed, count } = this.#cursor
     // A commit that was read in part is read again, and its known part skipped.
     const page = await this.#options.store.readFeed(this.#options.owner, count > 0 ? Math.max(0, feed - 1) : feed, PAGE)
-    if (this.#closed) return
     for (const batch of page.batches) {
-      if (this.#stalled) return
-      this.#put(batch, batch.feed === feed ? count : 0)
+      if (this.#reading.halted) return true
+      const skip = batch.feed === feed ? count : 0
+      if (skip < batch.events.length) this.#reading.put(this.#options.encode(batch, skip))
       this.#cursor = { feed: batch.feed, count: batch.events.length }
     }
     if (page.next >= this.#cursor.feed) this.#cursor = { feed: page.next, count: 0 }
-    if (page.more) this.#behind = true
+    return page.more
   }
-
-  #put(batch: EventBatch, skip: number): void {
-    if (skip >= batch.events.length) return
-    const { sink, encode } = this.#options
-    const bytes = encode(batch, skip)
-    if (bytes.length > 0 && !sink.write(bytes) && sink.buffered() > READER_BUFFER_BYTES_MAX) this.#stalled = true
-  }
-
-  #keepAlive(): void {
-    this.#cancelKeepAlive = this.#options.clock.after(KEEP_ALIVE_MS, () => {
-      if (this.#closed) return
-      if (!this.#stalled) this.#options.sink.write(this.#options.keepAlive)
-      this.#behind = true
-      this.#catchUp()
-      this.#keepAlive()
-    })
-  }
-}
-
-/** Lets the loop run once. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }

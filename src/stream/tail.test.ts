@@ -8,7 +8,8 @@ import { manualClock } from '../testing/manual-clock.ts'
 import type { Codec, EventBatch } from './codec.ts'
 import { Hub } from './hub.ts'
 import { runEndsAfter } from './log-reader.ts'
-import { KEEP_ALIVE_MS, PAGES_AT_ONCE, READER_BUFFER_BYTES_MAX, Tail, type TailOptions } from './tail.ts'
+import { KEEP_ALIVE_MS, PAGES_AT_ONCE, READER_BUFFER_BYTES_MAX } from './reading.ts'
+import { Tail, type TailOptions } from './tail.ts'
 
 const STREAM = sessionId('s1')
 const OWNER = userId('u1')
