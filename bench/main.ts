@@ -41,5 +41,11 @@ function section(bench: Bench, figures: readonly Figure[]): string {
 
 function document(parts: readonly string[]): string {
   const machine = `${cpus().length} cores (${cpus()[0]?.model.trim()}), Node ${process.versions.node}, SQLite ${process.versions['sqlite']}`
-  return ['# Benchmark results', '', `Medians of interleaved rounds on ${machine}. Made by \`npm run bench -- --write\`. How to read them: [README.md](README.md).`, '', ...parts].join('\n')
+  return [
+    '# Benchmark results',
+    '',
+    `Medians of interleaved rounds on ${machine}. Made by \`npm run bench -- --write\`. How to read them: [README.md](README.md).`,
+    '',
+    ...parts,
+  ].join('\n')
 }

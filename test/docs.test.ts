@@ -162,3 +162,29 @@ test('links between pages lead somewhere', () => {
   expect(links.length).toBeGreaterThan(0)
   expect(links.filter(({ name, target }) => !existsSync(join(root, dirname(name), target.replace(/#.*$/, ''))))).toEqual([])
 })
+
+describe('the configuration page', () => {
+  const rows = rowsOf(page('docs/configuration.md'))
+
+  test('has a row for every key, and for no other', () => {
+    const paths = Object.entries(ConfigSchema.shape).flatMap(([key, schema]) => {
+      const inner = key === 'cors' ? undefined : shapeOf(schema)
+      return inner === undefined ? [key] : Object.keys(inner).map((name) => `${key}.${name}`)
+    })
+    expect(rows.flatMap(([keys = '']) => namesIn(keys)).toSorted()).toEqual(paths.toSorted())
+  })
+
+  test('names every variable that is read', () => {
+    const read = [...page('src/config.ts').matchAll(/'(CONVOKE_[A-Z_]+|[A-Z_]+_API_KEY)'/g)].map(([, name = '']) => name)
+    const shown = page('docs/configuration.md')
+    expect(new Set(read).size).toBeGreaterThan(8)
+    expect([...new Set(read)].filter((name) => !shown.includes(name))).toEqual([])
+  })
+})
+
+/** The keys of an object schema behind its defaults, if it is one. */
+function shapeOf(schema: unknown): object | undefined {
+  let inner = schema as { readonly shape?: object; readonly def?: { readonly innerType?: unknown } } | undefined
+  while (inner !== undefined && inner.shape === undefined) inner = inner.def?.innerType as typeof inner
+  return inner?.shape
+}
