@@ -33,6 +33,8 @@ export interface AssemblyOptions extends ServingOptions {
   readonly lockWaitMs: number
   readonly tokens: readonly string[]
   readonly handler?: TokenHandler
+  /** Told when the log cannot be written any more. */
+  readonly onLost: (error: Error) => void
   /** Requests without a key act as `local`. */
   readonly open: boolean
 }
@@ -52,6 +54,7 @@ export async function assemble(options: AssemblyOptions): Promise<Assembly> {
     random: systemRandom,
     lockWaitMs: options.lockWaitMs,
     sleep: (ms) => systemClock.sleepUntil(systemClock.nowMs() + ms),
+    onLost: options.onLost,
   })
   try {
     return await assembleOver(store, options)
@@ -122,10 +125,15 @@ async function assembleOver(store: Store & SessionReads, options: AssemblyOption
     commands.close()
     const closed = Promise.all(listeners.map((listener) => listener.close(config.shutdownMs + DRAIN_MS)))
     for (const stream of context.streams) stream.end()
-    await supervisor.stop(config.shutdownMs)
-    for (const stream of context.streams) stream.end()
-    await Promise.race([closed, elapsed(DRAIN_MS)])
-    await store.close()
+    try {
+      await supervisor.stop(config.shutdownMs)
+      for (const stream of context.streams) stream.end()
+      await Promise.race([closed, elapsed(DRAIN_MS)])
+      // A peer that neither reads nor answers must not hold the process.
+      for (const listener of listeners) listener.cut()
+    } finally {
+      await store.close()
+    }
   }
   return { url: listeners[0]?.url ?? '', stop: () => (stopping ??= stop()) }
 }
@@ -154,18 +162,26 @@ function keysOf(options: AssemblyOptions): readonly StaticKey[] {
 
 /** How often old idempotency records are removed, in ms. */
 const PRUNE_EVERY_MS = 600_000
+/** How soon after one that found some, in ms. */
+const PRUNE_AGAIN_MS = 1_000
 
 function schedulePrune(store: Store): () => void {
   let takeBack = () => undefined as void
-  const again = () => {
-    takeBack = systemClock.after(PRUNE_EVERY_MS, () => {
+  let stopped = false
+  const again = (pruned: number) => {
+    if (stopped) return
+    // A prune removes a bounded number: where some were removed there may be more.
+    takeBack = systemClock.after(pruned > 0 ? PRUNE_AGAIN_MS : PRUNE_EVERY_MS, () => {
       // A failed prune is tried again; old records only cost space.
       store
         .pruneIdempotency(systemClock.nowMs() - IDEMPOTENCY_KEEP_MS)
         .catch(() => 0)
-        .finally(again)
+        .then(again, () => undefined)
     })
   }
-  again()
-  return () => takeBack()
+  again(0)
+  return () => {
+    stopped = true
+    takeBack()
+  }
 }

@@ -26,6 +26,8 @@ export interface ServingOptions {
 export interface OpenListener {
   readonly url: string
   close(graceMs: number): Promise<void>
+  /** Cuts off what is still open. */
+  cut(): void
 }
 
 type Address = ReturnType<typeof listenersOf>[number]
@@ -36,7 +38,7 @@ export async function openListeners(context: V1Context, access: Access, options:
   for (const address of listenersOf(options.config)) {
     try {
       const listener = await openListener(context, access, options, address)
-      open.push({ url: urlOf(address.host, listener), close: (graceMs) => listener.close(graceMs) })
+      open.push({ url: urlOf(address.host, listener), close: (graceMs) => listener.close(graceMs), cut: () => listener.cut() })
     } catch (error) {
       if (!address.optional) {
         await Promise.all(open.map((listener) => listener.close(0)))

@@ -6,4 +6,6 @@ export interface ServerEvents {
   request: (report: RequestReport) => void
   session_created: (session: { readonly id: string }) => void
   error: (error: unknown) => void
+  /** The log cannot be written any more: the server stops by itself. A new one may take the folder when the disk is well. */
+  failed: (error: Error) => void
 }

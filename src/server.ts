@@ -77,10 +77,13 @@ export class Server {
     const assembly = this.#assembly
     if (assembly === undefined) return
     const running = await assembly.catch(() => undefined)
-    await running?.stop()
-    if (this.#assembly === assembly) {
-      this.#assembly = undefined
-      this.#running = undefined
+    try {
+      await running?.stop()
+    } finally {
+      if (this.#assembly === assembly) {
+        this.#assembly = undefined
+        this.#running = undefined
+      }
     }
   }
 
@@ -111,7 +114,14 @@ export class Server {
       open: keyed ? false : config.access.keys.length === 0 && (auth === false || config.noAuth || isLoopback(config.host)),
       middleware: () => this.#middleware,
       emit: (name, payload) => this.#emit(name, payload),
+      onLost: (error) => this.#fail(error),
     })
+  }
+
+  /** Without its log a server can promise nothing: it says so and stops, so that another can take over. */
+  #fail(error: Error): void {
+    this.#emit('failed', error)
+    this.stop().catch((failure: unknown) => this.#emit('error', failure))
   }
 
   #emit<Name extends keyof ServerEvents>(name: Name, payload: Parameters<ServerEvents[Name]>[0]): void {

@@ -19,6 +19,8 @@ export const BACKOFF_MS_MAX = 30_000
 export const RETRY_AFTER_MS_MAX = 300_000
 /** Calls that may run side by side in one turn. */
 export const PARALLEL_CALLS_MAX = 8
+/** How long a call may take to end after it was told to, in ms; then its run goes on without it. */
+export const DEAF_MS = 1_000
 /** Progress events of one call; later ones are dropped, the result has all. */
 export const PROGRESS_EVENTS_MAX = 500
 

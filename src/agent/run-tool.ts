@@ -4,7 +4,8 @@ import type { AgentParts, Folders } from './parts.ts'
 import type { TurnCall } from './run-state.ts'
 import type { OpenToolCall, Tool, ToolResult } from '../domain/tool.ts'
 import { CANCELLED_RESULT, UNKNOWN_RESULT } from '../domain/decide-cancel.ts'
-import { PROGRESS_EVENTS_MAX } from './parts.ts'
+import { RunGone } from '../runtime/agent.ts'
+import { DEAF_MS, PROGRESS_EVENTS_MAX } from './parts.ts'
 
 /** Runs `call` and records its result. Never throws for what the tool does; throws when the run is lost. */
 export async function runTool(context: RunContext, parts: AgentParts, folders: Folders, call: TurnCall): Promise<void> {
@@ -19,8 +20,9 @@ export async function runTool(context: RunContext, parts: AgentParts, folders: F
     if ('failure' in open) return await record(context, call, open.failure)
     const intent = open.call.intent === undefined ? {} : { intent: open.call.intent }
     await context.record({ type: 'ToolStarted', runId: context.runId, toolCallId: call.id, toolName: call.name, attempt: call.attempt + 1, ...intent })
-    const result = signal.aborted ? cancelled(context, tool, call) : await settle(open.call, context, tool, call)
-    await record(context, call, result)
+    const result = signal.aborted ? cancelled(context, tool, call) : await unlessDeaf(parts, signal, settle(open.call, context, tool, call))
+    requireOurs(context)
+    await record(context, call, result ?? cancelled(context, tool, call))
   } finally {
     takeBack()
     if ('call' in open) await open.call.close()
@@ -57,6 +59,27 @@ async function openCall(tool: Tool, call: TurnCall, context: RunContext, folders
   } catch (error) {
     return { failure: { output: `the tool could not start: ${messageOf(error)}`, isError: true } }
   }
+}
+
+/** What `work` answers; nothing where it did not end within `DEAF_MS` after it was told to: a tool that does not listen is left to itself. */
+async function unlessDeaf<T>(parts: AgentParts, signal: AbortSignal, work: Promise<T>): Promise<T | undefined> {
+  let takeBack: () => void = () => undefined
+  let onAbort: () => void = () => undefined
+  const deaf = new Promise<undefined>((resolve) => {
+    onAbort = () => void (takeBack = parts.clock.after(DEAF_MS, () => resolve(undefined)))
+  })
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([work, deaf])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    takeBack()
+  }
+}
+
+/** What a stop or a takeover cut off was not cancelled: whoever drives the run next decides about it. */
+function requireOurs({ signal }: RunContext): void {
+  if (signal.aborted && signal.reason instanceof RunGone) throw signal.reason
 }
 
 async function settle(open: OpenToolCall, context: RunContext, tool: Tool, call: TurnCall): Promise<ToolResult> {

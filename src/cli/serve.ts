@@ -33,6 +33,14 @@ export async function serve(flags: ServeFlags): Promise<number> {
     ...(flags.auth ? {} : { noAuth: true }),
   })
   const stopped = untilSignal()
+  let code = 0
+  const failed = new Promise<void>((resolve) => {
+    server.on('failed', (error) => {
+      code = 1
+      process.stderr.write(`convoke: ${error.message}; the server stops\n`)
+      resolve()
+    })
+  })
   try {
     await server.start()
   } catch (error) {
@@ -43,10 +51,10 @@ export async function serve(flags: ServeFlags): Promise<number> {
   }
   process.stdout.write(flags.json === true ? `${JSON.stringify({ listening: server.url, pid: process.pid })}\n` : `convoke listening on ${server.url}\n`)
   const takeBack = systemClock.after(SETTLED_MS, releaseStartMemory)
-  await stopped
+  await Promise.race([stopped, failed])
   takeBack()
   await server.stop()
-  return 0
+  return code
 }
 
 /** Resolves at the first signal; a second one exits at once. */

@@ -81,7 +81,8 @@ async function admit(c: Context<Env>, next: () => Promise<void>, options: HttpOp
     requireBounded(c.env.incoming, options.bodyBytesMax)
     guard((name) => c.req.header(name), options.guard)
     const answered = await (own.length === 0 ? next() : runOwn(own, c, next)).catch(requireError)
-    if (answered instanceof Response) c.res = answered
+    // A copy: the headers of a redirect, or of what was fetched elsewhere, cannot be added to.
+    if (answered instanceof Response) c.res = new Response(answered.body, answered)
   }
   if (c.res === SENT) return
   for (const [name, value] of Object.entries(c.get('extraHeaders'))) c.res.headers.set(name, value)

@@ -38,6 +38,8 @@ export interface Listener {
   readonly address: AddressInfo
   /** Accepts nothing more; waits for what is under way up to `graceMs`, then cuts it off. */
   close(graceMs: number): Promise<void>
+  /** Cuts off what is still open. */
+  cut(): void
 }
 
 /** Opens a listener. Resolves when requests can be answered; rejects with the system's error when the address cannot be had. */
@@ -63,7 +65,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       resolve()
     })
   })
-  return { address: server.address() as AddressInfo, close: (graceMs) => close(server, connections, graceMs) }
+  return { address: server.address() as AddressInfo, close: (graceMs) => close(server, connections, graceMs), cut: () => cut(server, connections) }
 }
 
 /** What a listener knows of its connections. */
@@ -115,18 +117,20 @@ function serve(server: Server, options: ListenerOptions): Connections {
 function close(server: Server, connections: Connections, graceMs: number): Promise<void> {
   connections.closing = true
   return new Promise((resolve) => {
-    const cut = setTimeout(() => {
-      server.closeAllConnections()
-      for (const socket of connections.upgraded) socket.destroy()
-    }, graceMs)
+    const late = setTimeout(() => cut(server, connections), graceMs)
     server.close(() => {
-      clearTimeout(cut)
+      clearTimeout(late)
       resolve()
     })
     server.closeIdleConnections()
     // Browsers open connections ahead of need. To Node one without a request is not idle.
     for (const socket of connections.open) if (!connections.answers.has(socket) && !connections.upgraded.has(socket)) socket.destroy()
   })
+}
+
+function cut(server: Server, connections: Connections): void {
+  server.closeAllConnections()
+  for (const socket of connections.upgraded) socket.destroy()
 }
 
 /** Answers a request that is no HTTP, or too large, in the house's shape, and closes. */

@@ -9,6 +9,7 @@ import type { Position, RunId } from '../domain/ids.ts'
 import type { SessionState } from '../domain/session.ts'
 import type { Write, WriteOutcome } from './store.ts'
 import { decide } from '../domain/decide.ts'
+import { readEvent } from '../domain/event-types.ts'
 import { ConvokeError } from '../domain/errors.ts'
 import { evolve } from '../domain/session.ts'
 
@@ -21,6 +22,9 @@ export type Applied =
 export function applyWrite(state: SessionState | undefined, head: Position, write: Write): Applied {
   if (write.kind === 'record') {
     if (!holdsFence(state, write.runId, write.fence)) return { kind: 'fenced' }
+    // An own agent's event may lack anything. It must hurt only its own write.
+    const broken = write.events.find((event) => readEvent(event).type === 'Unknown')
+    if (broken !== undefined) return { kind: 'refused', code: 'internal_error', message: `an agent recorded an event that is none: ${JSON.stringify(broken)}` }
     return { kind: 'apply', events: write.events, state: fold(state, head, write.events), reply: {} }
   }
   const { command } = write

@@ -141,8 +141,8 @@ export interface Store {
   readFeed(owner: UserId, after: number, limit: number): Promise<FeedPage>
   /** The last feed number. */
   feedHead(): Promise<number>
-  /** Runs without a terminal event, oldest first. */
-  unfinishedRuns(limit: number): Promise<readonly UnfinishedRun[]>
+  /** Runs without a terminal event, by session id; those behind session `after`. */
+  unfinishedRuns(limit: number, after?: SessionId): Promise<readonly UnfinishedRun[]>
   /** Forgets idempotency keys used before `beforeMs`; at most a bounded number per call. Answers how many. */
   pruneIdempotency(beforeMs: number): Promise<number>
   /** Finishes what was accepted, then closes. Repeatable. */

@@ -12,7 +12,7 @@ import { sdkModel } from './sdk-model.ts'
 
 /** Characters of a model's name. */
 const NAME_CHARS_MAX = 200
-/** Models that are kept made; others are made for each call. */
+/** Models that are kept made; then they are made anew. */
 const MODELS_KEPT_MAX = 256
 
 /** What the registry is made from. */
@@ -88,9 +88,12 @@ export function createModelRegistry(options: RegistryOptions): ModelRegistry {
       if (config === undefined) throw unknownProvider(provider, [...providers.keys(), 'demo'])
       const maker = makers.get(provider) ?? loadProvider(provider, config)
       makers.set(provider, maker)
+      // What could not be loaded is tried again by the next call.
+      maker.catch(() => makers.delete(provider))
       const fresh = sdkModel(id, (await maker)(model), { info: info(id), nowMs: () => options.clock.nowMs(), secret: config.apiKey })
       // Providers build schemas for each model object: kept, a call costs a third less.
-      if (made.size < MODELS_KEPT_MAX) made.set(id, fresh)
+      if (made.size >= MODELS_KEPT_MAX) made.clear()
+      made.set(id, fresh)
       return fresh
     },
     check: (signal) => Promise.all([...providers].map(async ([provider, config]) => ({ provider, ...(await probeProvider(config, signal)) }))),

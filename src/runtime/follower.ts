@@ -99,7 +99,12 @@ export class Follower {
 
   #see(recorded: Recorded): void {
     this.#position = recorded.position
-    this.#listener?.(recorded)
+    try {
+      this.#listener?.(recorded)
+    } catch (error) {
+      // Called from somebody's commit: an own agent's mistake is its run's, not theirs.
+      this.end(error instanceof Error ? error : new Error(String(error)))
+    }
   }
 
   #catchUp(): void {

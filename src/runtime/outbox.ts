@@ -8,6 +8,7 @@
 import type { Position } from '../domain/ids.ts'
 import type { Write, WriteOutcome } from '../log/store.ts'
 import type { DriverEvent } from './agent.ts'
+import { ConvokeError } from '../domain/errors.ts'
 import { RECORD_EVENTS_MAX } from '../log/store.ts'
 
 /** Bytes of events that may wait in one run, by a rough count. */
@@ -101,6 +102,7 @@ export class Outbox {
   async #flushOnce(taken: readonly Waiting[]): Promise<void> {
     try {
       const [outcome] = await this.#options.commit([this.#options.write(taken.flatMap((waiting) => waiting.events))])
+      if (outcome?.kind === 'refused') throw new ConvokeError(outcome.code, outcome.message)
       if (outcome?.kind !== 'appended') throw this.#options.fenced()
       for (const waiting of taken) waiting.waiter?.resolve(outcome.to)
     } catch (error) {

@@ -20,8 +20,8 @@ import { RunDriver, type DrivenRun, type DriverParts } from './driver.ts'
 export const POLL_MS = 1000
 /** How long a run that was cut off may take to let go when the server stops, in ms. One that does not listen is left behind. */
 export const CUT_MS = 500
-/** Unfinished runs that one poll looks at. */
-const POLL_RUNS_MAX = 1000
+/** Unfinished runs that one read of a poll answers. */
+const POLL_PAGE = 1000
 
 /** What the supervisor needs besides a driver's parts. */
 export interface SupervisorOptions extends DriverParts {
@@ -122,14 +122,23 @@ export class Supervisor {
   async #poll(): Promise<void> {
     const { store, telemetry } = this.#options
     try {
-      const unfinished = await store.unfinishedRuns(POLL_RUNS_MAX)
-      const undriven = unfinished.filter((run) => !this.#driving.has(run.runId))
+      const undriven = (await this.#unfinished()).filter((run) => !this.#driving.has(run.runId))
       const due = undriven.filter((run) => run.driver !== store.driver || this.#suspects.has(run.runId))
       this.#suspects = new Set(undriven.map((run) => run.runId))
       for (const run of due) await this.#takeOver(run)
       await this.#repairHints()
     } catch (error) {
       telemetry.log('error', 'the poll for unfinished runs failed', { error: String(error) })
+    }
+  }
+
+  /** All of them: those that wait for people for days must not hide the ones behind them. */
+  async #unfinished(): Promise<readonly UnfinishedRun[]> {
+    const found: UnfinishedRun[] = []
+    for (;;) {
+      const page = await this.#options.store.unfinishedRuns(POLL_PAGE, found.at(-1)?.stream)
+      found.push(...page)
+      if (page.length < POLL_PAGE) return found
     }
   }
 

@@ -2,10 +2,10 @@
  * What all readers of the log do beside their sinks: read page after page while they are behind, stop while the sink is full, write into
  * silence, and end with the sink.
  *
- * P1. One page at a time; the loop runs between pages, and `PAGES_AT_ONCE` bounds those that all readers of a store hold at once: replays
+ * G1. One page at a time; the loop runs between pages, and `PAGES_AT_ONCE` bounds those that all readers of a store hold at once: replays
  *     are fair, and their memory does not grow with the number of readers.
- * P2. A sink that holds more than `READER_BUFFER_BYTES_MAX` gets nothing until it drains; then the log is read again (promise P9).
- * P3. At each keep-alive the log is looked at, so that a lost hint heals itself.
+ * G2. A sink that holds more than `READER_BUFFER_BYTES_MAX` gets nothing until it drains; then the log is read again (promise P9).
+ * G3. At each keep-alive the log is looked at, so that a lost hint heals itself.
  */
 import type { Clock } from '../domain/ports.ts'
 import type { LogReader } from './log-reader.ts'
@@ -72,6 +72,8 @@ export class Reading {
     sink.onClose(() => this.close())
     if (this.#closed) return
     sink.onDrain(() => this.#drained())
+    // A sink may have had a reader before, and be full of what that one wrote.
+    this.#stalled = sink.buffered() > READER_BUFFER_BYTES_MAX
     this.#unsubscribe = this.#pages.subscribe()
     this.#keepAlive()
     this.#catchUp()

@@ -68,7 +68,7 @@ export function failingStore(store: Store & SessionReads, fateOf: FateOf): Faili
     state: whileAlive((stream) => store.state(stream)),
     readFeed: whileAlive((owner, after, limit) => store.readFeed(owner, after, limit)),
     feedHead: whileAlive(() => store.feedHead()),
-    unfinishedRuns: whileAlive((limit) => store.unfinishedRuns(limit)),
+    unfinishedRuns: whileAlive((limit, after) => store.unfinishedRuns(limit, after)),
     pruneIdempotency: whileAlive((beforeMs) => store.pruneIdempotency(beforeMs)),
     session: whileAlive((id) => store.session(id)),
     sessionAt: whileAlive((id) => store.sessionAt(id)),

@@ -5,6 +5,7 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { SessionCommand } from '../domain/command.ts'
+import type { RunEvent } from '../domain/event.ts'
 import type { SessionId, UserId } from '../domain/ids.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { Store, Write, WriteOutcome } from '../log/store.ts'
@@ -208,6 +209,30 @@ export function storeSuite(name: string, open: () => Promise<OpenedStore>): void
       expect(await opened.store.unfinishedRuns(10)).toEqual([{ stream: s, runId: run, driver: before.driver, fence: 1, owner: 'alice' }])
       await opened.store.commit([finish(s, run, 1)])
       expect(await opened.store.unfinishedRuns(10)).toEqual([])
+    })
+
+    test('unfinished runs are listed in pages, none twice and none left out', async () => {
+      const store = await use()
+      const streams = Array.from({ length: 7 }, () => sessionId(freshId()))
+      await store.commit(streams.flatMap((s) => [create(s), send(s, freshId(), store.driver)]))
+      const found: SessionId[] = []
+      for (let page = await store.unfinishedRuns(3); page.length > 0; page = await store.unfinishedRuns(3, found.at(-1))) {
+        expect(page.length).toBeLessThanOrEqual(3)
+        found.push(...page.map(({ stream }) => stream))
+      }
+      expect(found).toEqual(streams.toSorted())
+    })
+
+    test('a record that holds no event is refused alone (L2, L5)', async () => {
+      const store = await use()
+      const [s, other] = [sessionId(freshId()), sessionId(freshId())]
+      const run = freshId()
+      await store.commit([create(s), send(s, run)])
+      const broken = { type: 'UsageReported', runId: runId(run), turn: 1, model: 'm' } as unknown as RunEvent
+      const outcomes = await store.commit([{ kind: 'record', stream: s, runId: runId(run), fence: 1, events: [broken], atMs: 1 }, create(other)])
+      expect(outcomes.map((outcome) => (outcome.kind === 'refused' ? outcome.code : outcome.kind))).toEqual(['internal_error', 'appended'])
+      expect(await store.head(s)).toBe(3)
+      expect(await one(store, deltas(s, run, 1, 1))).toMatchObject({ from: 4 })
     })
 
     test('lists are of one owner, the last changed first, with true totals and keyset pages', async () => {

@@ -3,7 +3,7 @@ import { isTerminal } from '../../src/domain/event.ts'
 import { messageId, runId } from '../../src/domain/ids.ts'
 import { TESTER, settle } from '../../src/testing/run-kit.ts'
 import { askTools, failure, stop, text, toolCall, type Line } from '../../src/testing/scripted-model.ts'
-import { scriptedTool } from '../../src/testing/scripted-tool.ts'
+import { aborted, scriptedTool } from '../../src/testing/scripted-tool.ts'
 import { rig, type Rig } from './rig.ts'
 
 const END: readonly Line[] = [...text('end'), stop()]
@@ -169,4 +169,25 @@ describe('a stop (P14)', () => {
     expect(r.clock.pending).toBe(0)
     expect(r.logged.filter(({ level }) => level === 'error')).toEqual([])
   })
+})
+
+test('a tool that a stop cuts off was not cancelled: one that is safe runs again, of another the outcome is unknown', async () => {
+  for (const [repeatable, result] of [
+    [true, 'done a'],
+    [false, expect.stringContaining('TOOL_CALL_OUTCOME_UNKNOWN')],
+  ] as const) {
+    let runs = 0
+    const act = scriptedTool('act', { repeatable, run: ({ signal }) => (++runs === 1 ? aborted(signal).then(() => 'cut off') : 'done a') })
+    const r = await rig({ script: [asks('a')], tools: [act] })
+    await r.send('hi')
+    await r.until('ToolStarted')
+    const { stopped } = stopping(r, 10)
+    await settle()
+    r.clock.advance(10)
+    await stopped
+    expect(await r.events('ToolCompleted')).toEqual([])
+    const next = await r.restart({ script: [END] })
+    await next.ended(r.run)
+    expect((await next.events('ToolCompleted')).map((completed) => completed.result)).toEqual([result])
+  }
 })

@@ -204,3 +204,17 @@ describe('lists', () => {
     for (const id of theirs) expect(page.text).not.toContain(id)
   })
 })
+
+test.each(['all', ['bash']])('a key that may not decide approvals may not lift them either: auto_approve %j', async (auto) => {
+  const session = (await ask(surface.url, 'POST', '/v1/sessions', { title: 'x' }, { 'x-api-key': 'key-of-ann' })).json.id as string
+  const say = (auto_approve: unknown, key: string) =>
+    ask(
+      surface.url,
+      'POST',
+      `/v1/sessions/${session}/messages`,
+      { message: { role: 'user', content: 'hi' }, overrides: { auto_approve } },
+      { 'x-api-key': key },
+    )
+  expect((await say(auto, 'without-approvals:decide')).json.code).toBe('forbidden')
+  expect((await say('none', 'without-approvals:decide')).status).toBe(200)
+})

@@ -8,7 +8,7 @@ import type { SessionReads } from '../../projection/reads.ts'
 import type { SessionSummary } from '../../projection/session-summary.ts'
 import type { Hub } from '../../stream/hub.ts'
 import type { LogReader } from '../../stream/log-reader.ts'
-import { authorize, hasScope } from '../../domain/principal.ts'
+import { authorize } from '../../domain/principal.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 import { parseSessionId } from '../../domain/ids.ts'
 
@@ -55,9 +55,4 @@ export function authorizedSession(principal: Principal, scope: Scope, summary: S
 export function requireStreamPlace(context: V1Context): void {
   if (context.streams.size < context.streamsMax) return
   throw new ConvokeError('too_many_streams', `the server holds ${context.streamsMax} streams already`, { retryAfterMs: 5000 })
-}
-
-/** For what no session owns yet. @throws {ConvokeError} `forbidden` */
-export function requireScope(principal: Principal, scope: Scope): void {
-  if (!hasScope(principal, scope)) throw new ConvokeError('forbidden', `this needs the scope ${scope}`)
 }

@@ -5,7 +5,9 @@ import type { AutoApprove, RunOptions } from '../../domain/event.ts'
 import type { ContextItem } from '../../domain/message.ts'
 import type { Route } from '../../http/route.ts'
 import type { V1Context } from './context.ts'
+import type { Principal } from '../../domain/principal.ts'
 import { ConvokeError } from '../../domain/errors.ts'
+import { requireScope } from '../../domain/principal.ts'
 import { messageId, parseRunId, runId } from '../../domain/ids.ts'
 import { LIST_LIMIT_MAX } from '../../projection/reads.ts'
 import * as wire from '../../wire/v1/schemas.ts'
@@ -61,12 +63,19 @@ function sendMessage(context: V1Context): Route {
       const id = sessionIdOf(call.param('id'))
       const body = await call.json(wire.SendMessage)
       await findSession(context, id, call.principal, 'sessions:write')
+      requireMayApprove(call.principal, body)
       const command = messageCommand(context, body)
       const result = await context.commands.execute(id, command, call.principal, call.idempotency(body))
       const { runId: run, messageId: message, accepted } = result.reply
       return { status: 200, json: { run_id: run, message_id: message, accepted, position: result.to }, headers: replayHeaders(result) }
     },
   }
+}
+
+/** Who lifts questions from a run decides approvals. @throws {ConvokeError} `forbidden` */
+export function requireMayApprove(principal: Principal, body: Pick<wire.SendMessage, 'overrides'>): void {
+  const asked = body.overrides?.auto_approve
+  if (asked != null && asked !== 'none') requireScope(principal, 'approvals:decide')
 }
 
 /** The command of a message, validated as the contract says. @throws {ConvokeError} the codes of bad messages */

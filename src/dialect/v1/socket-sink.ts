@@ -9,12 +9,15 @@ const NEW_LINE = 10
  * One for each socket, for all readers that it has one after the other: only the last one's listeners count.
  */
 export function socketSink(socket: WebSocket): ByteSink {
+  /** Bytes of ours that the socket has not taken yet: its own count holds answers and pings too. */
+  let waiting = 0
   let full = false
   let drained: () => void = () => undefined
   let gone: () => void = () => undefined
   socket.once('close', () => gone())
-  const left = () => {
-    if (!full || socket.bufferedAmount > 0) return
+  const left = (bytes: number) => {
+    waiting -= bytes
+    if (!full || waiting > 0) return
     full = false
     drained()
   }
@@ -25,13 +28,17 @@ export function socketSink(socket: WebSocket): ByteSink {
         const end = bytes.indexOf(NEW_LINE, from)
         const to = end === -1 ? bytes.length : end
         // The callback also gets the error of a socket that breaks: its `close` tells the reader.
-        if (to > from) socket.send(bytes.subarray(from, to), { binary: false }, left)
+        if (to > from) {
+          const line = bytes.subarray(from, to)
+          waiting += line.length
+          socket.send(line, { binary: false }, () => left(line.length))
+        }
         from = to + 1
       }
-      full ||= socket.bufferedAmount > 0
+      full ||= waiting > 0
       return !full
     },
-    buffered: () => socket.bufferedAmount,
+    buffered: () => waiting,
     end: () => socket.close(1000),
     destroy: () => socket.terminate(),
     onDrain: (listener) => void (drained = listener),

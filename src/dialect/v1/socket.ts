@@ -21,7 +21,7 @@ import { refOf, SocketCommand, type SocketMessage } from '../../wire/v1/socket.t
 import { envelopeOf, wireEvent, type EventView } from './codec.ts'
 import { findSession, requireStreamPlace } from './context.ts'
 import { EVENT_QUERY, gapOf, startOf, viewOf } from './cursor.ts'
-import { messageCommand } from './message-routes.ts'
+import { messageCommand, requireMayApprove } from './message-routes.ts'
 import { parseQuery } from './query.ts'
 import { decisionCommand } from './run-routes.ts'
 import { socketSink } from './socket-sink.ts'
@@ -148,6 +148,7 @@ class SocketSession {
     switch (frame.type) {
       case 'message': {
         const { type: _frameType, ref: _ref, kind, ...body } = frame
+        requireMayApprove(this.#principal, body)
         return messageCommand(this.#context, { ...body, type: kind })
       }
       case 'cancel':

@@ -72,12 +72,13 @@ function open(data: Data): MemoryStore {
       return { next, more: next < data.feed.length, batches: looked.filter((batch) => data.streams.get(batch.stream)?.state?.owner === owner) }
     },
     feedHead: async () => data.feed.length,
-    async unfinishedRuns(limit) {
+    async unfinishedRuns(limit, after) {
       const found = [...data.streams].flatMap(([stream, { state }]) => {
         if (state?.run === undefined) return []
         return [{ stream, runId: state.run.id, driver: state.run.driver, fence: state.fence, owner: state.owner }]
       })
-      return found.slice(0, limit)
+      const behind = after === undefined ? found : found.filter(({ stream }) => stream > after)
+      return behind.toSorted((a, b) => (a.stream < b.stream ? -1 : 1)).slice(0, limit)
     },
     async pruneIdempotency(beforeMs) {
       const old = [...data.keys].filter(([, kept]) => kept.outcome.atMs < beforeMs)

@@ -126,7 +126,7 @@ describe('a stream of many batches', () => {
     await store.close()
   })
 
-  test('loses only the events of a place that is damaged', async () => {
+  test('shows placeholders for the events of a place that is damaged, and no others', async () => {
     const folder = newFolder()
     const store = await open(folder)
     const { stream, run } = await begin(store)
@@ -137,7 +137,10 @@ describe('a stream of many batches', () => {
     db.prepare('UPDATE stream SET places = ?').run(places.replace(encodePlace(6, 4), '?.?;'))
     db.close()
     const again = await open(folder)
-    expect(await positions(again, stream, 0, 100)).toEqual([1, 2, 3, 4, 5, 8, 9])
+    expect(await positions(again, stream, 0, 100)).toEqual(upTo(1, 9))
+    const lost = (await again.read(stream, 0, 100))?.events.filter(({ event }) => event.type === 'Unknown')
+    expect(lost?.map(({ position }) => position)).toEqual([6, 7])
+    expect(await positions(again, stream, 6, 1)).toEqual([7])
     await again.close()
   })
 })

@@ -7,12 +7,14 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { Position, SessionId, UserId } from '../../domain/ids.ts'
 import type { Recorded } from '../../domain/event.ts'
 import type { OpenCall, QueuedMessage, SessionState } from '../../domain/session.ts'
-import type { FeedPage, Page, UnfinishedRun } from '../../log/store.ts'
+import type { FeedPage, LogBatch, Page, UnfinishedRun } from '../../log/store.ts'
 import { runId, sessionId, userId } from '../../domain/ids.ts'
 import { READ_EVENTS_MAX } from '../../log/store.ts'
 import { decodePlaces, placesFrom, type Place } from './places.ts'
 import { decodeBatch, decodeState, type BatchRow, type StreamRow } from './rows.ts'
 
+/** Characters of bodies from which a page is full: what is larger would hold the loop up. */
+const PAGE_BYTES_MAX = 256 * 1024
 /** Batches that one page of the feed looks at. */
 const FEED_BATCHES_MAX = 256
 /** Memory for pages, in KiB. */
@@ -47,31 +49,34 @@ export class Reader {
        WHERE b.feed > ? AND b.feed <= ? AND s.owner = ? ORDER BY b.feed`,
     )
     this.#feedHead = this.db.prepare('SELECT coalesce(max(feed), 0) AS feed FROM batch')
-    this.#unfinished = this.db.prepare('SELECT id, owner, run_id, driver, fence FROM stream WHERE run_id IS NOT NULL ORDER BY key LIMIT ?')
+    this.#unfinished = this.db.prepare('SELECT id, owner, run_id, driver, fence FROM stream WHERE run_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?')
   }
 
   head(stream: SessionId): Position | undefined {
     return (this.#stream.get(stream) as StreamRow | undefined)?.head
   }
 
+  /** A page without holes: places of which the log has lost the events read as `Unknown`. @see L9 */
   read(stream: SessionId, after: Position, limit: number): Page | undefined {
     const row = this.#stream.get(stream) as StreamRow | undefined
     if (row === undefined) return undefined
-    const most = Math.min(limit, READ_EVENTS_MAX)
+    const end = Math.min(row.head, after + Math.min(limit, READ_EVENTS_MAX))
     const events: Recorded[] = []
-    if (after >= row.head || most <= 0) return { head: row.head, events }
+    if (after >= end) return { head: row.head, events }
+    let bytes = 0
     for (const { feed } of this.#places(row, after + 1)) {
       const found = this.#batch.get(feed) as BatchRow | undefined
       if (found === undefined) continue
       const batch = decodeBatch(stream, found)
-      // What was committed after the head was read belongs to the next page.
-      if (batch.from > row.head) break
-      for (let position = Math.max(batch.from, after + 1); position <= batch.to && events.length < most; position++) {
+      fillWithUnknown(events, after, Math.min(batch.from - 1, end), batch.atMs)
+      for (let position = after + events.length + 1; position <= Math.min(batch.to, end); position++) {
         const event = batch.events[position - batch.from]
         if (event !== undefined) events.push({ position, atMs: batch.atMs, event })
       }
-      if (events.length >= most) break
+      bytes += found.body.length
+      if (after + events.length >= end || bytes >= PAGE_BYTES_MAX) return { head: row.head, events }
     }
+    fillWithUnknown(events, after, end, events.at(-1)?.atMs ?? 0)
     return { head: row.head, events }
   }
 
@@ -91,9 +96,12 @@ export class Reader {
   }
 
   state(stream: SessionId): SessionState | undefined {
+    // One moment: the writer may commit between two statements.
+    this.db.exec('BEGIN')
     const row = this.#stream.get(stream) as StreamRow | undefined
+    const items = (row === undefined ? [] : this.#items.all(row.key)) as unknown as readonly { kind: string; body: string }[]
+    this.db.exec('COMMIT')
     if (row === undefined) return undefined
-    const items = this.#items.all(row.key) as unknown as readonly { kind: string; body: string }[]
     const parse = <Item>(kind: string) => items.filter((item) => item.kind === kind).map((item) => JSON.parse(item.body) as Item)
     return decodeState(row.state, parse<QueuedMessage>('queue'), parse<OpenCall>('call'))
   }
@@ -102,16 +110,23 @@ export class Reader {
     const most = Math.max(1, Math.min(limit, FEED_BATCHES_MAX))
     const { next, n } = this.#feedEnd.get(after, most) as { next: number | null; n: number }
     if (next === null) return { next: after, more: false, batches: [] }
-    const rows = this.#feed.all(after, next, owner) as unknown as readonly (BatchRow & { id: string })[]
-    return { next, more: n === most, batches: rows.map((row) => decodeBatch(sessionId(row.id), row)) }
+    const batches: LogBatch[] = []
+    let bytes = 0
+    for (const found of this.#feed.iterate(after, next, owner)) {
+      const row = found as unknown as BatchRow & { id: string }
+      batches.push(decodeBatch(sessionId(row.id), row))
+      bytes += row.body.length
+      if (bytes >= PAGE_BYTES_MAX) return { next: row.feed, more: row.feed < next || n === most, batches }
+    }
+    return { next, more: n === most, batches }
   }
 
   feedHead(): number {
     return (this.#feedHead.get() as { feed: number }).feed
   }
 
-  unfinishedRuns(limit: number): readonly UnfinishedRun[] {
-    const rows = this.#unfinished.all(limit) as unknown as readonly { id: string; owner: string; run_id: string; driver: number; fence: number }[]
+  unfinishedRuns(limit: number, after: SessionId | undefined): readonly UnfinishedRun[] {
+    const rows = this.#unfinished.all(after ?? '', limit) as unknown as readonly { id: string; owner: string; run_id: string; driver: number; fence: number }[]
     return rows.map((row) => {
       const { driver, fence } = row
       return { stream: sessionId(row.id), runId: runId(row.run_id), driver, fence, owner: userId(row.owner) }
@@ -120,5 +135,12 @@ export class Reader {
 
   close(): void {
     if (this.db.isOpen) this.db.close()
+  }
+}
+
+/** Puts placeholders behind `events`, which begin after `after`, up to position `to`. */
+function fillWithUnknown(events: Recorded[], after: Position, to: Position, atMs: number): void {
+  for (let position = after + events.length + 1; position <= to; position++) {
+    events.push({ position, atMs, event: { type: 'Unknown', originalType: 'damaged' } })
   }
 }

@@ -19,7 +19,7 @@ export const MIGRATIONS: readonly string[] = [
     state TEXT NOT NULL,
     places TEXT NOT NULL
   ) STRICT;
-  CREATE INDEX stream_unfinished ON stream (key) WHERE run_id IS NOT NULL;
+  CREATE INDEX stream_unfinished ON stream (id) WHERE run_id IS NOT NULL;
 
   CREATE TABLE stream_item (
     stream INTEGER NOT NULL,

@@ -21,6 +21,8 @@ export interface SqliteOptions {
   /** How long to wait for another process that holds the folder and is dying, in ms. Default 0. */
   readonly lockWaitMs?: number
   readonly sleep?: (ms: number) => Promise<void>
+  /** Told once when nothing can be written any more: the writer's thread died, or the disk failed. Reads go on. */
+  readonly onLost?: (error: ConvokeError) => void
 }
 
 /**
@@ -34,7 +36,7 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store & S
   if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 })
   const lock = await lockFolder(folder, options.lockWaitMs ?? 0, options.sleep ?? (() => Promise.resolve()))
   try {
-    const writer = options.worker === false ? directWriter(file, random.uuid()) : await workerWriter(file, random.uuid())
+    const writer = options.worker === false ? directWriter(file, random.uuid()) : await workerWriter(file, random.uuid(), options.onLost ?? (() => undefined))
     const reader = await openReader(file, writer)
     const sessions = new SessionReader(reader.db)
     const group = new CommitGroup((writes) => writer.commit(writes))
@@ -42,8 +44,11 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store & S
     const close = async () => {
       await group.idle()
       reader.close()
-      await writer.close()
-      lock.release()
+      try {
+        await writer.close()
+      } finally {
+        lock.release()
+      }
     }
     return {
       logId: writer.logId,
@@ -57,7 +62,7 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store & S
       state: async (stream) => reader.state(stream),
       readFeed: async (owner, after, limit) => reader.readFeed(owner, after, limit),
       feedHead: async () => reader.feedHead(),
-      unfinishedRuns: async (limit) => reader.unfinishedRuns(limit),
+      unfinishedRuns: async (limit, after) => reader.unfinishedRuns(limit, after),
       pruneIdempotency: (beforeMs) => writer.pruneIdempotency(beforeMs),
       session: async (id) => sessions.session(id),
       sessionAt: async (id) => sessions.sessionAt(id),

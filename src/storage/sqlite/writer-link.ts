@@ -49,16 +49,19 @@ interface Waiter {
   readonly reject: (error: ConvokeError) => void
 }
 
-/** A writer in a worker thread of its own. */
-export async function workerWriter(file: string, newLogId: string): Promise<WriterLink> {
+/** A writer in a worker thread of its own. `onLost` is called once when it can write no more: its thread died, or its disk failed. */
+export async function workerWriter(file: string, newLogId: string, onLost: (error: ConvokeError) => void): Promise<WriterLink> {
   // From source the entry is .ts, from the build .js: the same as this file's.
   const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
   const worker = new Worker(entry, { workerData: { file, newLogId } })
   const waiters: Waiter[] = []
   let dead: ConvokeError | undefined
+  let closing = false
   const die = (message: string) => {
-    dead ??= new ConvokeError('store_failed', message)
+    if (dead !== undefined) return
+    dead = new ConvokeError('store_failed', message)
     for (const waiter of waiters.splice(0)) waiter.reject(dead)
+    if (!closing) onLost(dead)
   }
   const ask = (request: Request | undefined): Promise<unknown> =>
     new Promise((resolve, reject) => {
@@ -69,12 +72,15 @@ export async function workerWriter(file: string, newLogId: string): Promise<Writ
     })
   worker.on('message', (answer: Answer) => {
     const waiter = waiters.shift()
-    if (answer.type === 'failed') waiter?.reject(new ConvokeError(answer.code, answer.message))
-    else waiter?.resolve(answer.type === 'ready' ? answer : answer.value)
+    if (answer.type === 'failed') {
+      waiter?.reject(new ConvokeError(answer.code, answer.message))
+      if (answer.code === 'store_failed') die(answer.message)
+    } else waiter?.resolve(answer.type === 'ready' ? answer : answer.value)
   })
   worker.on('error', (error) => die(`the log's writer failed: ${error.message}`))
   worker.on('exit', () => die('the log is closed'))
   const ready = (await ask(undefined).catch(async (error: unknown) => {
+    closing = true
     // A thread that could not open the log would keep the process from ending.
     await worker.terminate()
     throw error
@@ -88,8 +94,12 @@ export async function workerWriter(file: string, newLogId: string): Promise<Writ
     },
     pruneIdempotency: async (beforeMs) => (await ask({ type: 'prune', beforeMs })) as number,
     async close() {
-      if (dead === undefined) await ask({ type: 'close' })
-      await worker.terminate()
+      closing = true
+      try {
+        if (dead === undefined) await ask({ type: 'close' })
+      } finally {
+        await worker.terminate()
+      }
     },
   }
 }

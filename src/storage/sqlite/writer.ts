@@ -61,7 +61,12 @@ export class Writer {
     this.#insertKey = this.#db.prepare('INSERT INTO idempotency (scope, key, fingerprint, at_ms, outcome) VALUES (?, ?, ?, ?, ?)')
   }
 
-  /** Commits. @throws {ConvokeError} `store_unknown`; then everything in memory was dropped and is read anew. */
+  /**
+   * Commits.
+   *
+   * @throws {ConvokeError} `store_unknown`; then everything in memory was dropped and is read anew. `store_failed` where the disk failed:
+   *   after a failed fsync nobody knows what the disk holds, and trying again would hide it.
+   */
   commit(writes: readonly EncodedWrite[]): readonly WriteOutcome[] {
     const feedBefore = this.#feed
     try {
@@ -77,7 +82,11 @@ export class Writer {
       this.#dirty.clear()
       this.#hot.clear()
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
-      throw new ConvokeError('store_unknown', `the log could not be written: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+      throw new ConvokeError(
+        isDiskFailure(error) ? 'store_failed' : 'store_unknown',
+        `the log could not be written: ${error instanceof Error ? error.message : String(error)}`,
+        { cause: error },
+      )
     }
   }
 
@@ -97,8 +106,11 @@ export class Writer {
 
   close(): void {
     if (!this.#db.isOpen) return
-    this.checkpoint('TRUNCATE')
-    this.#db.close()
+    try {
+      this.checkpoint('TRUNCATE')
+    } finally {
+      this.#db.close()
+    }
   }
 
   #write(write: EncodedWrite): WriteOutcome {
@@ -164,4 +176,13 @@ export class Writer {
     this.#db.prepare('INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value').run(name, value)
     return value
   }
+}
+
+/** SQLite's codes for an input or output error, a damaged file, and one that is no database. A full disk is none of them: it may have room again. */
+const DISK_FAILURES: ReadonlySet<number> = new Set([10, 11, 26])
+
+function isDiskFailure(error: unknown): boolean {
+  const code = error instanceof Error && 'errcode' in error ? error.errcode : undefined
+  // The low byte is the primary code (sqlite.org/rescode.html).
+  return typeof code === 'number' && DISK_FAILURES.has(code & 0xff)
 }
