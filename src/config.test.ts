@@ -362,3 +362,17 @@ describe('the configuration as it may be shown', () => {
     expect(redact(config)['providers']).toEqual({ mine: { kind: 'openai', baseURL: 'https://[redacted]@host/v1' } })
   })
 })
+
+describe('what does not go together', () => {
+  test('a key has one user', async () => {
+    await expect(load({ env: { CONVOKE_API_KEYS: 'ann:longlonglong,bob:longlonglong' } })).rejects.toMatchObject(invalid('ann and bob have the same key'))
+    await expect(load({ env: { CONVOKE_API_KEYS: 'ann:longlonglong,ann:longlonglong' } })).resolves.toBeDefined()
+  })
+
+  test('listeners and a port that is given beside them', async () => {
+    const files = { 'convoke.config.json': '{"listeners":[{"port":5102}]}' }
+    await expect(load({ files, flags: { port: 5177 } })).rejects.toMatchObject(invalid('listeners'))
+    await expect(load({ files, flags: { host: '127.0.0.1' } })).rejects.toMatchObject(invalid('listeners'))
+    expect((await load({ files })).listeners).toMatchObject([{ port: 5102 }])
+  })
+})

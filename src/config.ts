@@ -55,6 +55,7 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
     ...(file === undefined ? {} : { file }),
   }
   requireSafe(config)
+  requireSense(config, sources.flags)
   return config
 }
 
@@ -175,6 +176,19 @@ function check(values: Record<string, unknown>, file: string | undefined): Confi
 /** The addresses that `config` asks for. */
 export function listenersOf(config: ConfigValues): readonly { readonly host: string; readonly port: number; readonly optional: boolean }[] {
   return config.listeners.length > 0 ? config.listeners : [{ host: config.host, port: config.port, optional: false }]
+}
+
+/** What each key allows and all together do not. */
+function requireSense(config: Config, flags: ConfigInput): void {
+  if (config.listeners.length > 0 && (flags.host !== undefined || flags.port !== undefined)) {
+    throw new ConvokeError('config_invalid', 'configuration key listeners: the addresses stand there; host and port cannot be given besides')
+  }
+  const users = new Map<string, string>()
+  for (const { key, user } of config.access.keys) {
+    if ((users.get(key) ?? user) !== user)
+      throw new ConvokeError('config_invalid', `configuration key access.keys: ${users.get(key)} and ${user} have the same key`)
+    users.set(key, user)
+  }
 }
 
 function requireSafe(config: Config): void {

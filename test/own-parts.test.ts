@@ -149,3 +149,45 @@ describe('several listeners', () => {
     await expect(startTestServer({ listeners: [{ port: 0 }, { host: '0.0.0.0', port: 0 }] })).rejects.toThrow('0.0.0.0 can be reached by others')
   })
 })
+
+describe('what a tool answers', () => {
+  test.each<[string, unknown, string, boolean]>([
+    ['nothing', undefined, '', false],
+    ['null', null, 'null', false],
+    ['a number', 5, '5', false],
+    ['an object', { a: [1] }, '{"a":[1]}', false],
+    ['half a result', { output: 'ok' }, 'ok', false],
+    ['a whole result', { output: 'no', isError: true }, 'no', true],
+  ])('%s is an answer', async (_what, answer, result, isError) => {
+    const odd = defineTool({ name: 'odd', description: 'x', input: z.object({}), readOnly: true, run: async () => answer as string })
+    const { url } = await start({ tools: [odd] })
+    const found = await run(url, 'call odd')
+    expect(payload(found, 'tool_execution_completed')).toMatchObject({ result, is_error: isError })
+    expect(found.at(-1)?.event).toBe('run_completed')
+  })
+
+  test('what cannot be written down is told to the model as a failure, and too much is cut', async () => {
+    const ring: Record<string, unknown> = {}
+    ring['self'] = ring
+    const odd = defineTool({ name: 'odd', description: 'x', input: z.object({}), readOnly: true, run: async () => ring as never })
+    const long = defineTool({ name: 'long', description: 'x', input: z.object({}), readOnly: true, run: async () => 'x'.repeat(100_000) })
+    const { url } = await start({ tools: [odd, long] })
+    expect(payload(await run(url, 'call odd'), 'tool_execution_completed')).toMatchObject({ is_error: true })
+    expect(String(payload(await run(url, 'call long'), 'tool_execution_completed')?.['result']).length).toBeLessThan(50_000)
+  })
+
+  test('that never comes ends at its time, and the run goes on', async () => {
+    const deaf = defineTool({
+      name: 'deaf',
+      description: 'x',
+      input: z.object({}),
+      readOnly: true,
+      timeoutMs: 50,
+      run: () => new Promise<string>(() => undefined),
+    })
+    const { url } = await start({ tools: [deaf] })
+    const found = await run(url, 'call deaf')
+    expect(payload(found, 'tool_execution_completed')).toMatchObject({ is_error: true, result: 'the tool was stopped after 50 ms' })
+    expect(found.at(-1)?.event).toBe('run_completed')
+  })
+})

@@ -3,6 +3,7 @@ import type { RunContext } from '../runtime/agent.ts'
 import type { AgentParts, Folders } from './parts.ts'
 import type { TurnCall } from './run-state.ts'
 import type { OpenToolCall, Tool, ToolResult } from '../domain/tool.ts'
+import { TOOL_OUTPUT_BYTES_MAX } from '../domain/tool.ts'
 import { CANCELLED_RESULT, UNKNOWN_RESULT } from '../domain/decide-cancel.ts'
 import { RunGone } from '../runtime/agent.ts'
 import { DEAF_MS, PROGRESS_EVENTS_MAX } from './parts.ts'
@@ -84,11 +85,19 @@ function requireOurs({ signal }: RunContext): void {
 
 async function settle(open: OpenToolCall, context: RunContext, tool: Tool, call: TurnCall): Promise<ToolResult> {
   try {
-    return await open.run()
+    return requireResult(await open.run())
   } catch (error) {
     if (context.signal.aborted) return cancelled(context, tool, call)
     return { output: `the tool failed: ${messageOf(error)}`, isError: true }
   }
+}
+
+/** What goes into the log must be what it says it is, whoever wrote the tool. @throws {Error} for anything else */
+function requireResult(result: ToolResult): ToolResult {
+  const { output, isError } = (result ?? {}) as Partial<ToolResult>
+  if (typeof output !== 'string' || typeof isError !== 'boolean') throw new Error('it answered no result')
+  if (output.length <= TOOL_OUTPUT_BYTES_MAX) return result
+  return { ...result, output: `${output.slice(0, TOOL_OUTPUT_BYTES_MAX)}\n[cut: ${output.length} characters]` }
 }
 
 function cancelled(context: RunContext, tool: Tool, call: TurnCall): ToolResult {

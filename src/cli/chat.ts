@@ -44,6 +44,7 @@ async function newSession(client: Client, flags: ChatFlags): Promise<string> {
     // A server on another machine, or with other roots, does not know this folder: it uses one of its own.
     const foreign = error instanceof ConvokeClientError && (error.code === 'cwd_not_allowed' || error.code === 'invalid_request')
     if (!foreign || flags.cwd !== undefined) throw error
+    process.stderr.write('[the server does not take this folder; the session works in one of its own]\n')
     return (await client.createSession({ title: 'chat', ...model })).id
   }
 }
@@ -64,6 +65,7 @@ class Chat {
   readonly #runs = new RunEnds()
   #runId: string | undefined
   #interrupted = false
+  #inputEnded = false
   #failed = false
   /** Calls of the run that were decided, here or elsewhere. */
   readonly #decided = new Set<string>()
@@ -78,6 +80,11 @@ class Chat {
     this.#stop = options.stop
     this.#renderer = new Renderer({ ansi: options.interactive })
     this.#lines = createInterface({ input: process.stdin, ...(options.interactive ? { output: process.stdout, prompt: '> ' } : {}) })
+    this.#lines.once('close', () => {
+      this.#inputEnded = true
+      // Whoever closes the input at a question leaves; a pipe that ends waits for its answers.
+      if (this.#question !== undefined) this.#leave()
+    })
   }
 
   async run(): Promise<number> {
@@ -108,7 +115,7 @@ class Chat {
   }
 
   #prompt(): void {
-    if (this.#options.interactive && !this.#stop.signal.aborted) this.#lines.prompt()
+    if (this.#options.interactive && !this.#inputEnded && !this.#stop.signal.aborted) this.#lines.prompt()
   }
 
   /** Says a line, and waits for the end of the run that answers it before the next. */
@@ -181,6 +188,9 @@ class Chat {
     this.#question = { callId: call.id, stop }
     const answer = await new Promise<string | undefined>((resolve) => {
       signal.addEventListener('abort', () => resolve(undefined), { once: true })
+      // Ctrl-D at the question: nobody is there to ask any more, and the question stays open for others.
+      if (this.#inputEnded) return resolve(undefined)
+      this.#lines.once('close', () => resolve(undefined))
       this.#lines.question(`allow ${describeCall(call)} ? [y/N] `, { signal }, resolve)
     })
     this.#question = undefined

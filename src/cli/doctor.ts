@@ -1,7 +1,7 @@
 /** `convoke config` and `convoke doctor`. */
 import { access, constants, mkdir } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { loadConfig, redact, type Config } from '../config.ts'
+import { listenersOf, loadConfig, redact, type Config } from '../config.ts'
 import { checkModels } from '../offline.ts'
 
 /** Flags that both share. */
@@ -21,7 +21,7 @@ export async function showConfig(flags: ConfigFlags): Promise<number> {
 /** Looks for what would keep a server from working. Exit code 1 if something does. */
 export async function doctor(flags: ConfigFlags): Promise<number> {
   const config = await load(flags)
-  const checks = [node(), await folder(config), await port(config), ...(await providers(config))]
+  const checks = [node(), await folder(config), ...(await ports(config)), ...(await providers(config))]
   for (const { ok, blocking, text } of checks) process.stdout.write(`${ok ? 'ok  ' : blocking ? 'FAIL' : 'warn'}  ${text}\n`)
   return checks.some(({ ok, blocking }) => !ok && blocking) ? 1 : 0
 }
@@ -52,12 +52,16 @@ async function folder(config: Config): Promise<Check> {
   }
 }
 
-function port(config: Config): Promise<Check> {
+function ports(config: Config): Promise<readonly Check[]> {
+  return Promise.all(listenersOf(config).map(port))
+}
+
+function port({ host, port: asked, optional }: ReturnType<typeof listenersOf>[number]): Promise<Check> {
   return new Promise((resolve) => {
     const server = createServer()
-    server.once('error', (error) => resolve({ ok: false, blocking: true, text: `port ${config.port} on ${config.host} cannot be had: ${error.message}` }))
-    server.listen({ host: config.host, port: config.port }, () => {
-      server.close(() => resolve({ ok: true, blocking: true, text: `port ${config.port} on ${config.host} is free` }))
+    server.once('error', (error) => resolve({ ok: false, blocking: !optional, text: `port ${asked} on ${host} cannot be had: ${error.message}` }))
+    server.listen({ host, port: asked }, () => {
+      server.close(() => resolve({ ok: true, blocking: true, text: `port ${asked} on ${host} is free` }))
     })
   })
 }

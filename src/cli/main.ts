@@ -77,6 +77,11 @@ export async function main(argv: readonly string[]): Promise<number> {
         code = await (name === 'config' ? showConfig(options) : doctor(options))
       })
   }
+  // `convoke tail … | head`: whoever reads has enough.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+    if (argv[0] !== 'serve') process.exit(0)
+  })
   try {
     await program.parseAsync([...argv], { from: 'user' })
     return code

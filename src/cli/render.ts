@@ -90,7 +90,7 @@ function cut(text: string): string {
 }
 
 /** Control characters could move the cursor and make a command look like another: they are shown, not obeyed. */
-function clean(text: string): string {
+export function clean(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Bidi_Control}]/gu, (char) =>
     char === '\n' || char === '\t' ? char : `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )

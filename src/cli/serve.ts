@@ -46,7 +46,7 @@ export async function serve(flags: ServeFlags): Promise<number> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
     const { address, port } = error as { address?: string; port?: number }
-    process.stderr.write(`convoke: port ${port} on ${address} is taken: stop what listens there, or give --port\n`)
+    process.stderr.write(`convoke: port ${port} on ${address} is taken: stop what listens there, or choose another port\n`)
     return 1
   }
   process.stdout.write(flags.json === true ? `${JSON.stringify({ listening: server.url, pid: process.pid })}\n` : `convoke listening on ${server.url}\n`)

@@ -71,10 +71,17 @@ export function defineTool<Args>(definition: ToolDefinition<Args>): Tool {
     repeatable: safe,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     async run(args, context) {
-      const result = await definition.run(args, context)
-      return typeof result === 'string' ? { output: result, isError: false } : result
+      return toolResultOf(await definition.run(args, context))
     },
   })
+}
+
+/** What a tool answered, as a result: text as it is, a result with its gaps filled, anything else as JSON. A tool in JavaScript may answer anything. */
+function toolResultOf(answer: unknown): ToolResult {
+  if (typeof answer === 'string') return { output: answer, isError: false }
+  const isResult = typeof answer === 'object' && answer !== null && 'output' in answer && typeof answer.output === 'string'
+  if (isResult) return { isError: false, ...(answer as { readonly output: string }) }
+  return { output: JSON.stringify(answer) ?? '', isError: false }
 }
 
 /** The JSON Schema of `schema`, as models are told. */

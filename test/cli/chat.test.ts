@@ -181,6 +181,15 @@ describe.skipIf(!existsSync('/usr/bin/script'))('a chat in a terminal', () => {
     await chat.shown(/You said: hello/)
   })
 
+  test('leaves at Ctrl-D while it asks; the question stays open', async () => {
+    const { chat, server, id } = await inTerminal()
+    chat.write('run touch made\r')
+    await chat.shown(/\[y\/N\] /)
+    chat.write(CTRL_D)
+    expect(await chat.ended).toMatchObject({ code: 0 })
+    expect((await ask(server.url, 'GET', `/v1/sessions/${id}/tools/pending`)).json.tool_calls).toHaveLength(1)
+  })
+
   test('takes a question back that somebody else has answered', async () => {
     const { chat, server, id } = await inTerminal()
     chat.write('run echo from afar\r')

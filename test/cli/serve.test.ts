@@ -60,7 +60,7 @@ describe('convoke serve', () => {
       code: 1,
       signal: null,
       stdout: '',
-      stderr: `convoke: port ${port} on 127.0.0.1 is taken: stop what listens there, or give --port\n`,
+      stderr: `convoke: port ${port} on 127.0.0.1 is taken: stop what listens there, or choose another port\n`,
     })
     await world.serve()
   })

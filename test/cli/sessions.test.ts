@@ -37,6 +37,21 @@ describe('convoke sessions', () => {
     ])
   })
 
+  test('shows control characters of a title, in one row', async () => {
+    const { world, url, make } = await started()
+    await make('w\u001b[31mred\nnew line')
+    const { stdout } = await world.run(['sessions', '--url', url])
+    expect(stdout).toMatch(/ {2}w\\u001b\[31mred new line\n$/)
+  })
+
+  test('ends without a word when its reader has enough', async () => {
+    const { world, url, make } = await started()
+    await Promise.all(Array.from({ length: 300 }, (_, index) => make(`session ${index} ${'x'.repeat(900)}`)))
+    const list = world.start(['sessions', '--url', url, '--limit', '300'])
+    list.closeOutput()
+    expect(await list.ended).toMatchObject({ code: 0, stderr: '' })
+  })
+
   test('lists fifty, or as many as --limit says, over any number of pages', async () => {
     const { world, url, make } = await started()
     const made = await Promise.all(Array.from({ length: 120 }, (_, index) => make(`session ${index}`)))
@@ -49,6 +64,12 @@ describe('convoke sessions', () => {
 })
 
 describe('convoke sessions assign', () => {
+  test('makes no log where there is none', async () => {
+    const world = newWorld()
+    const { code, stderr } = await world.run(['sessions', 'assign', '--from', 'ann', '--to', 'bob', '--data', `${world.data}-elsewhere`])
+    expect([code, stderr]).toEqual([1, `convoke: there is no log in ${world.data}-elsewhere\n`])
+  })
+
   const keys = [
     { user: 'ann', key: 'key-of-ann' },
     { user: 'bob', key: 'key-of-bob' },
@@ -71,8 +92,8 @@ describe('convoke sessions assign', () => {
       stderr: `convoke: the data folder ${world.data} is in use by process ${server.pid}\n`,
     })
     await server.kill('SIGKILL')
-    expect(await world.run(assign)).toEqual({ code: 0, signal: null, stdout: '2 sessions are bob’s now\n', stderr: '' })
-    expect(await world.run(assign)).toMatchObject({ code: 0, stdout: '0 sessions are bob’s now\n' })
+    expect(await world.run(assign)).toEqual({ code: 0, signal: null, stdout: '2 sessions of ann are bob’s now\n', stderr: '' })
+    expect(await world.run(assign)).toMatchObject({ code: 0, stdout: '0 sessions of ann are bob’s now\n' })
     const again = await world.serve()
     const listed = async (key: string) => (await world.run(['sessions'], { env: { CONVOKE_URL: again.url, CONVOKE_API_KEY: key } })).stdout
     expect(titles(await listed('key-of-bob')).toSorted()).toEqual(['one', 'three', 'two'])
@@ -83,8 +104,8 @@ describe('convoke sessions assign', () => {
     const { world, server, make } = await started()
     await Promise.all(Array.from({ length: 205 }, (_, index) => make(`session ${index}`)))
     await server.kill('SIGKILL')
-    expect((await world.run(['sessions', 'assign', '--from', 'local', '--to', 'local'])).stdout).toBe('0 sessions are local’s now\n')
-    expect((await world.run(['sessions', 'assign', '--from', 'local', '--to', 'ann'])).stdout).toBe('205 sessions are ann’s now\n')
+    expect((await world.run(['sessions', 'assign', '--from', 'local', '--to', 'local'])).stdout).toBe('0 sessions of local are local’s now\n')
+    expect((await world.run(['sessions', 'assign', '--from', 'local', '--to', 'ann'])).stdout).toBe('205 sessions of local are ann’s now\n')
   })
 })
 

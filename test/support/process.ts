@@ -32,6 +32,8 @@ export interface Program {
   write(text: string): void
   /** Ends its input. */
   close(): void
+  /** Stops reading what it says, as `| head` does. */
+  closeOutput(): void
   kill(signal: NodeJS.Signals): Promise<Ended>
   /** Sends a signal that does not end it. */
   signal(signal: NodeJS.Signals): void
@@ -149,6 +151,7 @@ function follow(child: ChildProcess): Program {
       }
     },
     write: (words) => void child.stdin?.write(words),
+    closeOutput: () => void child.stdout?.destroy(),
     close: () => void child.stdin?.end(),
     signal: (name) => void child.kill(name),
     async kill(signal) {

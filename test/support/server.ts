@@ -17,7 +17,13 @@ export interface TestServer {
 
 /** Starts a server with an instant demo model. */
 export async function startTestServer(options: ServerOptions = {}, data: string = mkdtempSync(join(tmpdir(), 'convoke-server-'))): Promise<TestServer> {
-  const server = new Server({ port: 0, data, log: 'silent', ...options, models: { demoPaceMs: 0, discover: false, ...options.models } })
+  const server = new Server({
+    ...(options.listeners === undefined ? { port: 0 } : {}),
+    data,
+    log: 'silent',
+    ...options,
+    models: { demoPaceMs: 0, discover: false, ...options.models },
+  })
   await server.start()
   return {
     url: server.url,
