@@ -51,7 +51,10 @@ export function createAccess(options: AccessOptions): Access {
       const asked = digest(token)
       // Every key is compared, so that the time taken does not tell which one was close.
       const found = keys.filter((key) => timingSafeEqual(key.digest, asked)).find((key) => key.expiresMs === undefined || key.expiresMs > options.nowMs())
-      if (found !== undefined) return { user: userId(found.user), scopes: found.scopes ?? USER_SCOPES }
+      if (found !== undefined) {
+        const { user, scopes = USER_SCOPES, expiresMs } = found
+        return { user: userId(user), scopes, ...(expiresMs === undefined ? {} : { expiresMs }) }
+      }
       if (options.handler !== undefined && (await accepts(options.handler, token))) return LOCAL_PRINCIPAL
       if (options.open && keys.length === 0 && options.handler === undefined) return LOCAL_PRINCIPAL
       throw new ConvokeError('unauthorized', 'Unauthorized')

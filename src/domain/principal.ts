@@ -8,6 +8,8 @@ export type Scope = 'sessions:read' | 'sessions:write' | 'approvals:decide' | 'a
 export interface Principal {
   readonly user: UserId
   readonly scopes: readonly Scope[]
+  /** When the credential stops to count, in ms since the epoch: what it opened ends then. */
+  readonly expiresMs?: number
 }
 
 /** What a person with a plain key may do. */

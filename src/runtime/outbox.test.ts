@@ -241,9 +241,23 @@ describe('the end', () => {
 })
 
 describe('after a write was lost (O2, P4)', () => {
+  test('refused: nothing more is written, but the run may be ended', async () => {
+    const { outbox, commits } = setUp()
+    const lost = watched(outbox.push(deltas(1)))
+    await settle(3)
+    commits[0]?.answer({ kind: 'refused', code: 'internal_error', message: 'no event' })
+    await settle(3)
+    const later = watched(outbox.push(deltas(1)))
+    const last = watched(outbox.commitLast(FINISH).then(({ kind }) => kind))
+    await settle(3)
+    commits[1]?.answer()
+    await settle(3)
+    expect([lost.state, later.state, last.state]).toEqual(['failed no event', 'failed no event', 'done appended'])
+    expect(commits).toHaveLength(2)
+  })
+
   test.each<[string, (commit: ReturnType<typeof setUp>['commits'][number] | undefined) => void, string]>([
     ['fenced', (commit) => commit?.answer({ kind: 'fenced' }), 'failed fenced'],
-    ['refused', (commit) => commit?.answer({ kind: 'refused', code: 'overloaded', message: 'x' }), 'failed x'],
     ['thrown', (commit) => commit?.fail(new Error('disk')), 'failed disk'],
   ])('%s: everything that waits and everything after it is refused with that reason, and nothing more is written', async (_what, lose, reason) => {
     const { outbox, commits } = setUp()

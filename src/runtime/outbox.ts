@@ -38,7 +38,8 @@ export class Outbox {
   #waiting: Waiting[] = []
   #bytes = 0
   #flushing: Promise<void> | undefined
-  #dead: { readonly reason: unknown } | undefined
+  /** Why nothing more is written; `canEnd` where the run may still be ended. */
+  #dead: { readonly reason: unknown; readonly canEnd: boolean } | undefined
   #drainers: (() => void)[] = []
 
   constructor(options: OutboxOptions) {
@@ -76,7 +77,7 @@ export class Outbox {
   /** Commits what waits together with `last`, in one commit, and answers what became of `last`. */
   async commitLast(last: Write): Promise<WriteOutcome> {
     while (this.#flushing !== undefined) await this.#flushing
-    if (this.#dead !== undefined) throw this.#dead.reason
+    if (this.#dead?.canEnd === false) throw this.#dead.reason
     const [outcome] = await this.#options.commit([last])
     return outcome ?? { kind: 'fenced' }
   }
@@ -100,13 +101,16 @@ export class Outbox {
   }
 
   async #flushOnce(taken: readonly Waiting[]): Promise<void> {
+    let canEnd = false
     try {
       const [outcome] = await this.#options.commit([this.#options.write(taken.flatMap((waiting) => waiting.events))])
+      // The agent's own fault: its run is still ours, and is to be ended as failed.
+      canEnd = outcome?.kind === 'refused'
       if (outcome?.kind === 'refused') throw new ConvokeError(outcome.code, outcome.message)
       if (outcome?.kind !== 'appended') throw this.#options.fenced()
       for (const waiting of taken) waiting.waiter?.resolve(outcome.to)
     } catch (error) {
-      this.#dead = { reason: error }
+      this.#dead = { reason: error, canEnd }
       for (const waiting of [...taken, ...this.#waiting.splice(0)]) waiting.waiter?.reject(error)
     } finally {
       for (const waiting of taken) this.#bytes -= waiting.bytes

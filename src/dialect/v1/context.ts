@@ -56,3 +56,8 @@ export function requireStreamPlace(context: V1Context): void {
   if (context.streams.size < context.streamsMax) return
   throw new ConvokeError('too_many_streams', `the server holds ${context.streamsMax} streams already`, { retryAfterMs: 5000 })
 }
+
+/** Calls `end` when the credential of `principal` stops to count. The returned function takes that back. */
+export function atExpiry({ clock }: Pick<V1Context, 'clock'>, { expiresMs }: Principal, end: () => void): () => void {
+  return expiresMs === undefined ? () => undefined : clock.after(expiresMs - clock.nowMs(), end)
+}

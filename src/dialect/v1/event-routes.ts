@@ -14,7 +14,7 @@ import { responseSink, SSE_GOODBYE, SSE_HEADERS, SSE_KEEP_ALIVE, SSE_RETRY } fro
 import { decodeFeedCursor, encodeFeedCursor, FeedTail, type FeedCursor } from '../../stream/feed-tail.ts'
 import { runEndsAfter } from '../../stream/log-reader.ts'
 import { Tail } from '../../stream/tail.ts'
-import { findSession, requireStreamPlace } from './context.ts'
+import { atExpiry, findSession, requireStreamPlace } from './context.ts'
 import { requireScope } from '../../domain/principal.ts'
 import { EVENT_QUERY, gapOf, startOf, viewOf } from './cursor.ts'
 import { sseCodec, sseFrames } from './codec.ts'
@@ -157,8 +157,12 @@ function openStream(context: V1Context, call: Call, first: string): ByteSink | u
     },
   }
   context.streams.add(entry)
+  const takeBack = atExpiry(context, call.principal, () => sink.end())
   // Also when the reader left while it was asked who it is.
-  sink.onClose(() => context.streams.delete(entry))
+  sink.onClose(() => {
+    takeBack()
+    context.streams.delete(entry)
+  })
   sink.write(encoder.encode(first))
   return sink
 }

@@ -19,7 +19,7 @@ import { parseJson } from '../../http/body.ts'
 import { Tail } from '../../stream/tail.ts'
 import { refOf, SocketCommand, type SocketMessage } from '../../wire/v1/socket.ts'
 import { envelopeOf, wireEvent, type EventView } from './codec.ts'
-import { findSession, requireStreamPlace } from './context.ts'
+import { atExpiry, findSession, requireStreamPlace } from './context.ts'
 import { EVENT_QUERY, gapOf, startOf, viewOf } from './cursor.ts'
 import { messageCommand, requireMayApprove } from './message-routes.ts'
 import { parseQuery } from './query.ts'
@@ -72,7 +72,10 @@ class SocketSession {
     // 1012: the server restarts, come back (RFC 6455 registry).
     const entry = { end: () => socket.close(1012, 'the server stops') }
     context.streams.add(entry)
+    // 4401: authenticate anew (4000 to 4999 are the application's own).
+    const takeBack = atExpiry(context, principal, () => socket.close(4401, 'the key has expired'))
     socket.on('close', () => {
+      takeBack()
       context.streams.delete(entry)
       this.#tail?.close()
     })
