@@ -3,7 +3,7 @@ import type { Message } from '../domain/message.ts'
 import { sessionId } from '../domain/ids.ts'
 import type { SessionReads } from '../projection/reads.ts'
 import type { TranscriptMessage } from '../projection/transcript.ts'
-import { PROMPT_MESSAGES_MAX, PromptMemory, REMEMBERED_CHARS_MAX, systemPrompt, withinBudget } from './prompt.ts'
+import { PROMPT_CHARS_MAX, PROMPT_MESSAGES_MAX, PromptMemory, REMEMBERED_CHARS_MAX, systemPrompt, withinBudget } from './prompt.ts'
 
 const S1 = sessionId('s1')
 const user = (content: string): Message => ({ role: 'user', content })
@@ -11,8 +11,8 @@ const assistant = (content: string): Message => ({ role: 'assistant', content: [
 const tool = (content: string): Message => ({ role: 'tool', content: [{ type: 'tool_result', toolCallId: 'c', toolName: 'act', content, isError: false }] })
 
 /** A transcript with a message at each position, and the questions that were asked of it. */
-function transcript(length: number) {
-  const messages = Array.from({ length }, (_, index): TranscriptMessage => ({ position: index + 1, atMs: 0, message: user(`m${index + 1}`) }))
+function transcript(length: number, content = (index: number) => `m${index + 1}`) {
+  const messages = Array.from({ length }, (_, index): TranscriptMessage => ({ position: index + 1, atMs: 0, message: user(content(index)) }))
   const asked: string[] = []
   const reads = {
     async history(id, upTo, limit, after = 0) {
@@ -66,6 +66,19 @@ describe('the memory of prompts', () => {
     memory.keep(S1, 2, [user('other')])
     expect(texts(await memory.load(sessionId('s2'), 2))).toEqual(['m1', 'm2'])
     expect(asked).toEqual(['s2 0-2'])
+  })
+
+  test('reads a long session in pages from its end', async () => {
+    const { memory, asked } = transcript(450)
+    const messages = await memory.load(S1, 450)
+    expect(texts(messages)).toEqual(Array.from({ length: 450 }, (_, index) => `m${index + 1}`))
+    expect(asked).toEqual(['s1 0-450', 's1 0-250', 's1 0-50'])
+  })
+
+  test('reads no further back than any model could see', async () => {
+    const { memory, asked } = transcript(1000, () => 'x'.repeat(PROMPT_CHARS_MAX / 300))
+    expect(await memory.load(S1, 1000)).toHaveLength(400)
+    expect(asked).toHaveLength(2)
   })
 
   test('holds no more than the newest messages of a long session', async () => {

@@ -11,6 +11,10 @@ import type { SessionReads } from '../projection/reads.ts'
 
 /** Messages that a prompt holds at most. */
 export const PROMPT_MESSAGES_MAX = 10_000
+/** Characters of messages from which no older ones are read: more than any model's context holds. */
+export const PROMPT_CHARS_MAX = 8 * 1024 * 1024
+/** Messages that are read at once. */
+const PAGE = 200
 /** Characters that all remembered prompts may hold together. */
 export const REMEMBERED_CHARS_MAX = 16 * 1024 * 1024
 /** Characters per token, as a low estimate for budgets. */
@@ -38,11 +42,26 @@ export class PromptMemory {
   async load(session: SessionId, upTo: Position): Promise<Message[]> {
     const known = this.#take(session)
     if (known !== undefined && known.upTo <= upTo) {
-      const newer = await this.#reads.history(session, upTo, PROMPT_MESSAGES_MAX, known.upTo)
-      for (const { message } of newer) known.messages.push(message)
+      known.messages.push(...(await this.#read(session, upTo, known.upTo)))
       return known.messages
     }
-    return (await this.#reads.history(session, upTo, PROMPT_MESSAGES_MAX)).map(({ message }) => message)
+    return this.#read(session, upTo, 0)
+  }
+
+  /** The newest messages behind `after`, in pages from the end: the loop runs between them, and no more are read than a prompt can hold. */
+  async #read(session: SessionId, upTo: Position, after: Position): Promise<Message[]> {
+    const pages: Message[][] = []
+    let chars = 0
+    let count = 0
+    for (let end = upTo; ;) {
+      const page = await this.#reads.history(session, end, PAGE, after)
+      pages.unshift(page.map(({ message }) => message))
+      count += page.length
+      chars += page.reduce((sum, { message }) => sum + sizeOf(message), 0)
+      if (page.length < PAGE || count >= PROMPT_MESSAGES_MAX || chars >= PROMPT_CHARS_MAX) return pages.flat()
+      end = (page[0]?.position ?? 1) - 1
+      await new Promise<void>((resolve) => setImmediate(resolve))
+    }
   }
 
   /** Keeps `messages`, which hold the transcript up to `upTo`, for the next run. */
