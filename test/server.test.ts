@@ -362,3 +362,45 @@ describe('listeners', () => {
     await expect.poll(() => paths).toContain(path)
   })
 })
+
+test('a middleware may answer with a response that cannot be changed', async () => {
+  const server = newServer().use(async (c, next) => (c.req.path === '/old' ? Response.redirect('http://127.0.0.1/new', 302) : next()))
+  await server.start()
+  const answer = await fetch(`${server.url}/old`, { redirect: 'manual' })
+  expect([answer.status, answer.headers.get('location')]).toEqual([302, 'http://127.0.0.1/new'])
+  expect(answer.headers.get('x-request-id')).toMatch(/^req_/)
+})
+
+test('a reader who leaves while it is asked who it is gives its place back', async () => {
+  let letIn: () => void = () => undefined
+  let asked: () => void = () => undefined
+  let slow = false
+  const handler = async () => {
+    if (!slow) return true
+    asked()
+    await new Promise<void>((resolve) => (letIn = resolve))
+    return true
+  }
+  const server = newServer({ auth: { enabled: true, handler }, limits: { streams: 1 } })
+  let gone: () => void = () => undefined
+  server.on('request', ({ path }) => void (path === '/v1/events' && gone()))
+  await server.start()
+  const headers = { authorization: 'Bearer any' }
+  slow = true
+  const stop = new AbortController()
+  const arrived = new Promise<void>((resolve) => (asked = resolve))
+  const left = new Promise<void>((resolve) => (gone = resolve))
+  const first = fetch(`${server.url}/v1/events`, { headers, signal: stop.signal }).catch(() => undefined)
+  await arrived
+  stop.abort()
+  await Promise.all([first, left])
+  letIn()
+  slow = false
+  await expect
+    .poll(async () => {
+      const answer = await fetch(`${server.url}/v1/events`, { headers })
+      await answer.body?.cancel()
+      return answer.status
+    })
+    .toBe(200)
+})

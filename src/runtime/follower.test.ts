@@ -276,3 +276,15 @@ describe('changed', () => {
     expect([waiting.state, later.state]).toEqual([state, state])
   })
 })
+
+test('a listener that throws ends its own following, and hurts nobody who commits', async () => {
+  const { follower, hub, commit } = setUp()
+  let others = 0
+  await follower.start(() => {
+    throw new Error('a bug in an own agent')
+  })
+  hub.subscribe(STREAM, () => others++)
+  commit()
+  expect(others).toBe(1)
+  await expect(follower.changed()).rejects.toThrow('a bug in an own agent')
+})

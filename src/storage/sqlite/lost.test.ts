@@ -1,0 +1,53 @@
+/** A log whose disk fails under it: it says so once, writes nothing more, and can be closed. */
+import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import type { ConvokeError } from '../../domain/errors.ts'
+import { sessionId } from '../../domain/ids.ts'
+import { systemRandom } from '../../system/random.ts'
+import { create, freshId } from '../../testing/store-suite.ts'
+import { openSqliteStore } from './store.ts'
+
+const PAGE = 4096
+
+/** Overwrites every page but the first, which holds the schema. */
+function damage(file: string): void {
+  const handle = openSync(file, 'r+')
+  const { size } = statSync(file)
+  for (let at = PAGE; at < size; at += PAGE) writeSync(handle, Buffer.alloc(PAGE, 0xee), 0, PAGE, at)
+  closeSync(handle)
+}
+
+test('a damaged file ends the writing, tells whoever opened the log, and lets go of the folder', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'convoke-lost-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const lost: ConvokeError[] = []
+  const open = () => openSqliteStore({ folder, random: systemRandom, onLost: (error) => lost.push(error) })
+  const first = await open()
+  for (let count = 0; count < 50; count++) await first.commit([create(sessionId(freshId()), 'x'.repeat(500))])
+  await first.close()
+  const store = await open()
+  damage(join(folder, 'convoke.db'))
+  await expect(store.commit([create(sessionId(freshId()))])).rejects.toMatchObject({ code: 'store_failed' })
+  await expect(store.commit([create(sessionId(freshId()))])).rejects.toMatchObject({ code: 'store_failed' })
+  expect(lost.map(({ code }) => code)).toEqual(['store_failed'])
+  await store.close().catch(() => undefined)
+  // Whatever the file is like: nobody holds it any more.
+  const failure: unknown = await open().then(
+    (again) => again.close(),
+    (error: unknown) => error,
+  )
+  expect((failure as { code?: string } | undefined)?.code).not.toBe('store_locked')
+})
+
+test('a log that is closed in good order is not lost', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'convoke-lost-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const lost: ConvokeError[] = []
+  const store = await openSqliteStore({ folder, random: systemRandom, onLost: (error) => lost.push(error) })
+  await store.commit([create(sessionId(freshId()))])
+  await store.close()
+  await expect(store.commit([create(sessionId(freshId()))])).rejects.toMatchObject({ code: 'store_failed' })
+  expect(lost).toEqual([])
+})
