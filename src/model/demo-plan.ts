@@ -38,8 +38,8 @@ function callOf(request: string): PlannedCall | undefined {
   if (read !== null) return { name: 'read', arguments: { path: read[1] ?? '' } }
   const edit = /^edit +([^\s:]+) *: ?(.*?) *=> *(.*)$/is.exec(request)
   if (edit !== null) return { name: 'edit', arguments: { path: edit[1] ?? '', old_text: edit[2] ?? '', new_text: edit[3] ?? '' } }
-  const any = /^call +([\w-]+)(?: +(\{.*\}))?$/is.exec(request)
-  if (any !== null) return argumentsOf(any[2] ?? '{}', (parsed) => ({ name: any[1] ?? '', arguments: parsed }))
+  const named = /^call +([\w-]+)(?: +(\{.*\}))?$/is.exec(request)
+  if (named !== null) return argumentsOf(named[2] ?? '{}', (parsed) => ({ name: named[1] ?? '', arguments: parsed }))
   const todo = /^todo *: ?(.+)$/is.exec(request)
   if (todo === null) return undefined
   const todos = (todo[1] ?? '').split(',').map((item) => ({ text: item.trim(), status: 'pending' }))

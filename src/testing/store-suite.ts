@@ -4,15 +4,13 @@
  */
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { SessionCommand } from '../domain/command.ts'
 import type { RunEvent } from '../domain/event.ts'
 import type { SessionId, UserId } from '../domain/ids.ts'
-import type { Principal } from '../domain/principal.ts'
 import type { Store, Write, WriteOutcome } from '../log/store.ts'
 import type { SessionReads } from '../projection/reads.ts'
 import { fold } from '../log/apply.ts'
-import { messageId, runId, sessionId, userId } from '../domain/ids.ts'
-import { USER_SCOPES } from '../domain/principal.ts'
+import { ALICE, BOB, create, decideWrite, deltas, finish, freshId, send } from './writes.ts'
+import { runId, sessionId, userId } from '../domain/ids.ts'
 
 /** An open store of the engine under test. */
 export interface OpenedStore {
@@ -21,43 +19,6 @@ export interface OpenedStore {
   reopen(): Promise<OpenedStore>
   /** Closes it and removes its data. */
   destroy(): Promise<void>
-}
-
-const ALICE: Principal = { user: userId('alice'), scopes: USER_SCOPES }
-const BOB: Principal = { user: userId('bob'), scopes: USER_SCOPES }
-
-let ids = 0
-/** A fresh UUID, in growing order. */
-export function freshId(): string {
-  const hex = (++ids).toString(16).padStart(12, '0')
-  return `01900000-0000-7000-8000-${hex}`
-}
-
-function decideWrite(stream: SessionId, command: SessionCommand, asker: Principal | 'driver' = ALICE, extra: object = {}): Write {
-  return { kind: 'decide', stream, command, asker, atMs: 1000, ...extra }
-}
-
-/** The write that creates a session. */
-export function create(stream: SessionId, title = 'a title', asker: Principal = ALICE, extra: object = {}): Write {
-  return decideWrite(stream, { type: 'CreateSession', title, agent: 'convoke' }, asker, extra)
-}
-
-/** The write that starts a run. */
-export function send(stream: SessionId, run: string, driver = 1, text = 'hello'): Write {
-  const message = { role: 'user', content: text } as const
-  return decideWrite(stream, { type: 'SendMessage', messageId: messageId(freshId()), newRunId: runId(run), driver, message, options: {}, whenBusy: 'reject' })
-}
-
-/** The write of a driver. */
-export function deltas(stream: SessionId, run: string, fence: number, count: number): Write {
-  const events = Array.from({ length: count }, (_, index) => ({ type: 'TextDelta', runId: runId(run), delta: `word ${index} ü ` }) as const)
-  return { kind: 'record', stream, runId: runId(run), fence, events, atMs: 1000 }
-}
-
-function finish(stream: SessionId, run: string, fence: number): Write {
-  const outcome = { kind: 'completed', stopReason: 'completed' } as const
-  const totals = { totalTurns: 1, totalUsage: { inputTokens: 1, outputTokens: 1, totalTokens: 2 } }
-  return decideWrite(stream, { type: 'FinishRun', runId: runId(run), fence, closing: [], outcome, ...totals }, 'driver')
 }
 
 async function one(store: Store, write: Write): Promise<WriteOutcome> {

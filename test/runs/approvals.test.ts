@@ -1,12 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import type { DecisionAction } from '../../src/domain/event.ts'
 import { settle, TESTER } from '../../src/testing/run-kit.ts'
-import { askTools, stop, text, toolCall, type Line } from '../../src/testing/scripted-model.ts'
+import { askTools, toolCall, type Line } from '../../src/testing/scripted-model.ts'
 import { scriptedTool } from '../../src/testing/scripted-tool.ts'
-import { ENGINES, rig, type Rig } from './rig.ts'
+import { asks, END, ENGINES, rig, type Rig } from './rig.ts'
 
-const END: readonly Line[] = [...text('end'), stop()]
-const asks = (...ids: readonly string[]): readonly Line[] => [...ids.map((id) => toolCall(id, 'act')), askTools()]
 const ASK = { mode: 'custom', rules: { free: 'approve', never: 'deny' }, default: 'ask' } as const
 
 async function waiting(engine: 'memory' | 'sqlite', ...ids: readonly string[]) {

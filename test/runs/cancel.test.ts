@@ -3,12 +3,9 @@ import { isTerminal, type Recorded } from '../../src/domain/event.ts'
 import { settle } from '../../src/testing/run-kit.ts'
 import { askTools, failure, stop, text, thinking, toolCall, type Line } from '../../src/testing/scripted-model.ts'
 import { aborted, scriptedTool } from '../../src/testing/scripted-tool.ts'
-import { ENGINES, rig, type Rig, type RigOptions } from './rig.ts'
+import { ASK_ALL, END, ENGINES, NEVER, rig, type Rig, type RigOptions } from './rig.ts'
 
-const END: readonly Line[] = [...text('end'), stop()]
-const NEVER = new Promise(() => undefined)
 const asks = (...calls: readonly (readonly [string, string])[]): readonly Line[] => [...calls.map(([id, name]) => toolCall(id, name)), askTools()]
-const ASK = { mode: 'none', rules: {}, default: 'ask' } as const
 
 /** A tool that ends when it is told to. */
 const obedient = (name = 'act') =>
@@ -66,7 +63,7 @@ const STATES: readonly State[] = [
   },
   {
     name: 'waiting for approval',
-    options: { script: [asks(['a', 'act'], ['b', 'act']), END], tools: [obedient()], policy: ASK },
+    options: { script: [asks(['a', 'act'], ['b', 'act']), END], tools: [obedient()], policy: ASK_ALL },
     reached: (r) => r.until('ApprovalRequested'),
     reply: 'cancelled',
     results: ['a: TOOL_CALL_CANCELLED', 'b: TOOL_CALL_CANCELLED'],

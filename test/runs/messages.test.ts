@@ -1,20 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { settle } from '../../src/testing/run-kit.ts'
-import { askTools, failure, stop, text, tokens, toolCall, type Line } from '../../src/testing/scripted-model.ts'
+import { failure, text, tokens, type Line } from '../../src/testing/scripted-model.ts'
 import { scriptedTool } from '../../src/testing/scripted-tool.ts'
-import { ENGINES, rig, type Rig } from './rig.ts'
+import { asks, END, ENGINES, gate, rig, type Rig } from './rig.ts'
 
-const END: readonly Line[] = [...text('end'), stop()]
-const asks = (...ids: readonly string[]): readonly Line[] => [...ids.map((id) => toolCall(id, 'act')), askTools()]
 const said = (r: Rig, call: number) => r.models.seen[call]?.messages.flatMap(({ role, content }) => (role === 'user' ? [content] : []))
 
 /** A gate that a script or a tool waits at. */
-function gate() {
-  let open: () => void = () => undefined
-  const passed = new Promise<void>((resolve) => (open = resolve))
-  return { passed, open: () => open() }
-}
-
 describe.each(ENGINES)('over %s', (engine) => {
   test('steering is taken in before the next call, all of it, and before follow-ups', async () => {
     const g = gate()

@@ -19,7 +19,17 @@ import { systemRandom } from '../../src/system/random.ts'
 import { failingStore, type FailingStore, type FateOf } from '../../src/testing/failing-store.ts'
 import { manualClock } from '../../src/testing/manual-clock.ts'
 import { TEST_SESSION, countingRandom, keptLog, runHost, runSession, type LogLine, type RunHost, type RunSession } from '../../src/testing/run-kit.ts'
-import { scriptedModels, type Script, type ScriptedModelOptions, type ScriptedModels } from '../../src/testing/scripted-model.ts'
+import {
+  scriptedModels,
+  type Script,
+  type ScriptedModelOptions,
+  type ScriptedModels,
+  askTools,
+  stop,
+  text,
+  toolCall,
+  type Line,
+} from '../../src/testing/scripted-model.ts'
 
 /** Engines that runs are tested over. */
 export const ENGINES = ['memory', 'sqlite'] as const
@@ -140,4 +150,23 @@ async function openEngine(engine: (typeof ENGINES)[number]): Promise<Opened> {
     }
   }
   return open()
+}
+
+/** What a model says that has nothing more to ask for. */
+export const END: readonly Line[] = [...text('end'), stop()]
+/** What never comes. */
+export const NEVER = new Promise(() => undefined)
+/** A policy that asks for every call. */
+export const ASK_ALL = { mode: 'none', rules: {}, default: 'ask' } as const
+
+/** A model that asks for the tool `act`, once for each id. */
+export function asks(...ids: readonly string[]): readonly Line[] {
+  return [...ids.map((id) => toolCall(id, 'act')), askTools()]
+}
+
+/** Something that waits until it is let go. */
+export function gate() {
+  let open: () => void = () => undefined
+  const passed = new Promise<void>((resolve) => (open = resolve))
+  return { passed, open: () => open() }
 }

@@ -2,20 +2,9 @@ import { describe, expect, test } from 'vitest'
 import { isTerminal } from '../../src/domain/event.ts'
 import { messageId, runId } from '../../src/domain/ids.ts'
 import { TESTER, settle } from '../../src/testing/run-kit.ts'
-import { askTools, failure, stop, text, toolCall, type Line } from '../../src/testing/scripted-model.ts'
+import { failure, text } from '../../src/testing/scripted-model.ts'
 import { aborted, scriptedTool } from '../../src/testing/scripted-tool.ts'
-import { rig, type Rig } from './rig.ts'
-
-const END: readonly Line[] = [...text('end'), stop()]
-const NEVER = new Promise(() => undefined)
-const asks = (...ids: readonly string[]): readonly Line[] => [...ids.map((id) => toolCall(id, 'act')), askTools()]
-const ASK = { mode: 'none', rules: {}, default: 'ask' } as const
-
-function gate() {
-  let open: () => void = () => undefined
-  const passed = new Promise<void>((resolve) => (open = resolve))
-  return { passed, open: () => open() }
-}
+import { ASK_ALL, asks, END, gate, NEVER, rig, type Rig } from './rig.ts'
 
 /** Stops a host, with a look at whether it is done. */
 function stopping(r: Rig, graceMs = 10_000) {
@@ -77,7 +66,7 @@ describe('a stop (P14)', () => {
     ['that waits for a person', [asks('a')], 'ApprovalRequested'],
     ['that backs off', [[failure('model_unavailable', 60_000)]], 'RetryScheduled'],
   ] as const)('lets go at once of a run %s', async (_what, script, type) => {
-    const r = await rig({ script, tools: [scriptedTool('act')], policy: ASK })
+    const r = await rig({ script, tools: [scriptedTool('act')], policy: ASK_ALL })
     await r.send('hi')
     await r.until(type)
     await settle()

@@ -3,20 +3,9 @@ import type { SessionCommand } from '../../src/domain/command.ts'
 import { isTerminal } from '../../src/domain/event.ts'
 import { messageId, runId } from '../../src/domain/ids.ts'
 import { TESTER, settle } from '../../src/testing/run-kit.ts'
-import { askTools, stop, text, toolCall, type Line } from '../../src/testing/scripted-model.ts'
+import { stop, text } from '../../src/testing/scripted-model.ts'
 import { scriptedTool } from '../../src/testing/scripted-tool.ts'
-import { ENGINES, rig, type Rig } from './rig.ts'
-
-const END: readonly Line[] = [...text('end'), stop()]
-const NEVER = new Promise(() => undefined)
-const asks = (...ids: readonly string[]): readonly Line[] => [...ids.map((id) => toolCall(id, 'act')), askTools()]
-const ASK = { mode: 'none', rules: {}, default: 'ask' } as const
-
-function gate() {
-  let open: () => void = () => undefined
-  const passed = new Promise<void>((resolve) => (open = resolve))
-  return { passed, open: () => open() }
-}
+import { ASK_ALL, asks, END, ENGINES, gate, NEVER, rig, type Rig } from './rig.ts'
 
 describe.each(ENGINES)('a start over %s', (engine) => {
   test('takes over what another process left, under a higher fence, and ends it once', async () => {
@@ -116,7 +105,7 @@ describe('lost hints', () => {
     ['an answer', (r) => ({ type: 'DecideCalls', runId: r.run, decisions: [{ toolCallId: 'a', action: 'accept' }] }), 'completed'],
     ['a steering message', (r) => ({ ...MESSAGE, newRunId: runId('r'), driver: r.store.driver, delivery: 'steer', runId: r.run }), 'completed'],
   ])('%s that nobody was told of is seen at the next poll', async (_what, command, stopReason) => {
-    const r = await rig({ script: [asks('a'), END], tools: [scriptedTool('act')], policy: ASK })
+    const r = await rig({ script: [asks('a'), END], tools: [scriptedTool('act')], policy: ASK_ALL })
     await r.send('hi')
     await r.until('ApprovalRequested')
     await settle()
@@ -261,7 +250,7 @@ describe('a crash loop', () => {
 
   test('a run that waits for a person may be taken over any number of times', async () => {
     const act = scriptedTool('act')
-    let r = await rig({ script: (_request, call) => (call === 0 ? asks('a') : END), tools: [act], policy: ASK })
+    let r = await rig({ script: (_request, call) => (call === 0 ? asks('a') : END), tools: [act], policy: ASK_ALL })
     await r.send('hi')
     const { run } = r
     await r.until('ApprovalRequested')

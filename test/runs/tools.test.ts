@@ -1,10 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { settle } from '../../src/testing/run-kit.ts'
-import { askTools, stop, text, toolCall, type Line } from '../../src/testing/scripted-model.ts'
+import { askTools, toolCall, type Line } from '../../src/testing/scripted-model.ts'
 import { aborted, scriptedTool, type ScriptedToolOptions } from '../../src/testing/scripted-tool.ts'
-import { ENGINES, rig } from './rig.ts'
+import { END, ENGINES, rig } from './rig.ts'
 
-const END: readonly Line[] = [...text('end'), stop()]
 const asks = (...calls: readonly (readonly [string, string])[]): readonly Line[] => [...calls.map(([id, name]) => toolCall(id, name)), askTools()]
 
 /** Tools whose calls end when the test says so. */

@@ -1,4 +1,5 @@
 /** The real command line, as child processes in a world of their own: no child outlives its test, and none waits for ever. */
+import { arrivals } from './arrivals.ts'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -110,10 +111,7 @@ export function newWorld(config: ConfigInput = {}): World {
 
 function follow(child: ChildProcess): Program {
   const text = { stdout: '', stderr: '' }
-  const waiting: (() => void)[] = []
-  const changed = () => {
-    for (const wake of waiting.splice(0)) wake()
-  }
+  const { wake: changed, next } = arrivals()
   let done = false
   for (const name of ['stdout', 'stderr'] as const) {
     child[name]?.setEncoding('utf8').on('data', (chunk: string) => {
@@ -147,7 +145,7 @@ function follow(child: ChildProcess): Program {
         const found = pattern.exec(text.stdout) ?? pattern.exec(text.stderr)
         if (found !== null) return found
         if (done) throw new Error(`the program ended without ${String(pattern)}:\n${text.stdout}\n${text.stderr}`)
-        await new Promise<void>((resolve) => waiting.push(resolve))
+        await next()
       }
     },
     write: (words) => void child.stdin?.write(words),

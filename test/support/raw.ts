@@ -1,5 +1,8 @@
 /** A peer that speaks bytes, for what no HTTP client would send. */
 import { connect, type Socket } from 'node:net'
+import { afterEach, expect } from 'vitest'
+import { arrivals } from './arrivals.ts'
+import { ask } from './http.ts'
 
 /** One TCP connection. */
 export interface RawPeer {
@@ -21,12 +24,7 @@ export async function connectRaw(url: string): Promise<RawPeer> {
   await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject))
   let text = ''
   let over = false
-  let waiting: (() => void)[] = []
-  const wake = () => {
-    const woken = waiting
-    waiting = []
-    for (const tell of woken) tell()
-  }
+  const { wake, next } = arrivals()
   socket.setEncoding('utf8')
   socket.on('data', (chunk: string) => {
     text += chunk
@@ -48,7 +46,7 @@ export async function connectRaw(url: string): Promise<RawPeer> {
     },
     send: (bytes) => void (socket.writable && socket.write(bytes)),
     async until(found) {
-      while (!over && !found(text)) await new Promise<void>((resolve) => waiting.push(resolve))
+      while (!over && !found(text)) await next()
       return text
     },
     ended,
@@ -103,5 +101,19 @@ function chunksOf(text: string): { readonly body: string; readonly rest: string 
     body += bytes.subarray(line + 2, line + 2 + size).toString()
     bytes = bytes.subarray(line + 4 + size)
     if (size === 0) return { body, rest: bytes.toString() }
+  }
+}
+
+/** Connections to one surface for a file of tests: closed after each, and the server must be alive then. */
+export function rawPeers(url: () => string): () => Promise<RawPeer> {
+  const peers: RawPeer[] = []
+  afterEach(async () => {
+    for (const { socket } of peers.splice(0)) socket.destroy()
+    expect((await ask(url(), 'GET', '/v1/health')).status).toBe(200)
+  })
+  return async () => {
+    const made = await connectRaw(url())
+    peers.push(made)
+    return made
   }
 }

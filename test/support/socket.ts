@@ -1,4 +1,5 @@
 /** WebSocket clients for tests. */
+import { arrivals } from './arrivals.ts'
 import { WebSocket, type ClientOptions } from 'ws'
 
 /** A message of the server, of any shape. */
@@ -27,12 +28,7 @@ export async function openSocket(url: string, path: string, headers: Record<stri
   const messages: SocketText[] = []
   let refs = 0
   let over = false
-  let waiting: (() => void)[] = []
-  const wake = () => {
-    const woken = waiting
-    waiting = []
-    for (const tell of woken) tell()
-  }
+  const { wake, next } = arrivals()
   socket.on('message', (data) => {
     messages.push(JSON.parse((data as Buffer).toString()))
     wake()
@@ -50,7 +46,7 @@ export async function openSocket(url: string, path: string, headers: Record<stri
     for (let looked = 0; ;) {
       for (; looked < messages.length; looked++) if (found(messages[looked])) return messages[looked]
       if (over) throw new Error('the socket closed before the message came')
-      await new Promise<void>((resolve) => waiting.push(resolve))
+      await next()
     }
   }
   const say = (frame: unknown) => socket.send(typeof frame === 'string' || Buffer.isBuffer(frame) ? frame : JSON.stringify(frame))

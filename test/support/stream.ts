@@ -1,4 +1,5 @@
 /** A reader of server-sent events that sees every line, comments too, and reads only when it is told to. */
+import { arrivals } from './arrivals.ts'
 import { Agent, request, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 
 /** One block of a stream: what stands between two blank lines. */
@@ -41,12 +42,7 @@ export async function openStream(url: string, path: string, headers: Record<stri
   const blocks: Block[] = []
   let text = ''
   let over = false
-  let waiting: (() => void)[] = []
-  const wake = () => {
-    const woken = waiting
-    waiting = []
-    for (const tell of woken) tell()
-  }
+  const { wake, next } = arrivals()
   response.setEncoding('utf8')
   response.on('data', (chunk: string) => {
     text += chunk
@@ -76,7 +72,7 @@ export async function openStream(url: string, path: string, headers: Record<stri
       for (let looked = 0; ;) {
         for (; looked < blocks.length; looked++) if (found(blocks[looked] as Block)) return blocks[looked] as Block
         if (over) throw new Error(`the stream ended before the block came: ${JSON.stringify(blocks.slice(-3))}`)
-        await new Promise<void>((resolve) => waiting.push(resolve))
+        await next()
       }
     },
     ended,

@@ -1,7 +1,7 @@
 /** Bodies and connections that do not do what clients do: over-long, cut off, piled up (P13). */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ask } from '../support/http.ts'
-import { answersIn, connectRaw, type RawAnswer, type RawPeer } from '../support/raw.ts'
+import { answersIn, rawPeers, type RawAnswer } from '../support/raw.ts'
 import { openSurface, type Surface } from '../support/surface.ts'
 
 const BODY_MAX = 64 * 1024
@@ -9,16 +9,7 @@ let surface: Surface
 beforeAll(async () => void (surface = await openSurface({ bodyBytesMax: BODY_MAX })))
 afterAll(() => surface.close())
 
-const peers: RawPeer[] = []
-const peer = async () => {
-  const made = await connectRaw(surface.url)
-  peers.push(made)
-  return made
-}
-afterEach(async () => {
-  for (const { socket } of peers.splice(0)) socket.destroy()
-  expect((await ask(surface.url, 'GET', '/v1/health')).status).toBe(200)
-})
+const peer = rawPeers(() => surface.url)
 
 const post = (headers: string, path = '/v1/sessions') => `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${headers}\r\n`
 const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`

@@ -1,7 +1,6 @@
 /** What arrives may be anything: each is answered in the house's shape or cut off, and the server lives (P13). */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { ask } from '../support/http.ts'
-import { answersIn, connectRaw, type RawPeer } from '../support/raw.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { answersIn, rawPeers } from '../support/raw.ts'
 import { openSurface, type Surface } from '../support/surface.ts'
 
 const BODY_MAX = 64 * 1024
@@ -9,16 +8,7 @@ let surface: Surface
 beforeAll(async () => void (surface = await openSurface({ bodyBytesMax: BODY_MAX })))
 afterAll(() => surface.close())
 
-const peers: RawPeer[] = []
-const peer = async () => {
-  const made = await connectRaw(surface.url)
-  peers.push(made)
-  return made
-}
-afterEach(async () => {
-  for (const { socket } of peers.splice(0)) socket.destroy()
-  expect((await ask(surface.url, 'GET', '/v1/health')).status).toBe(200)
-})
+const peer = rawPeers(() => surface.url)
 
 /** Sends `text` and answers what comes until the connection is over. */
 async function exchange(text: string | Uint8Array) {

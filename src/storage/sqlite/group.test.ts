@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Write, WriteOutcome } from '../../log/store.ts'
 import { sessionId } from '../../domain/ids.ts'
-import { create, deltas, freshId } from '../../testing/store-suite.ts'
+import { create, deltas, freshId } from '../../testing/writes.ts'
 import { WRITES_MAX } from '../../log/store.ts'
 import { CommitGroup } from './group.ts'
 

@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import type { ConvokeError } from '../../domain/errors.ts'
 import { sessionId } from '../../domain/ids.ts'
 import { systemRandom } from '../../system/random.ts'
-import { create, freshId } from '../../testing/store-suite.ts'
+import { create, freshId } from '../../testing/writes.ts'
 import { openSqliteStore } from './store.ts'
 
 const PAGE = 4096

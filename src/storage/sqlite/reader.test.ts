@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import type { Store } from '../../log/store.ts'
 import { messageId, runId, sessionId, userId } from '../../domain/ids.ts'
 import { systemRandom } from '../../system/random.ts'
-import { create, deltas, freshId, send } from '../../testing/store-suite.ts'
+import { create, deltas, freshId, send } from '../../testing/writes.ts'
 import { openSqliteStore } from './store.ts'
 
 async function opened() {

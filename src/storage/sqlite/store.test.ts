@@ -5,7 +5,8 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, describe, expect, test } from 'vitest'
 import { sessionId } from '../../domain/ids.ts'
 import { systemRandom } from '../../system/random.ts'
-import { create, deltas, freshId, send, storeSuite, type OpenedStore } from '../../testing/store-suite.ts'
+import { storeSuite, type OpenedStore } from '../../testing/store-suite.ts'
+import { create, deltas, freshId, send } from '../../testing/writes.ts'
 import { openSqliteStore } from './store.ts'
 
 async function open(folder: string, worker: boolean): Promise<OpenedStore> {
