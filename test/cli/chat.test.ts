@@ -107,6 +107,9 @@ describe('a chat through a pipe', () => {
     const chat = world.start(['chat', '--url', url])
     chat.write('one\n')
     await chat.shown(/You said: one/)
+    // The words come before their run's end: only what has ended is not said again.
+    const id = await onlySession(url)
+    await expect.poll(async () => (await ask(url, 'GET', `/v1/sessions/${id}`)).json.session.run_status.state, { timeout: 20_000 }).toBe('idle')
     await server.kill('SIGKILL')
     chat.write('two\n')
     chat.close()

@@ -8,6 +8,7 @@ import { sessionId } from '../../domain/ids.ts'
 import { systemRandom } from '../../system/random.ts'
 import { create, freshId } from '../../testing/writes.ts'
 import { openSqliteStore } from './store.ts'
+import { Writer } from './writer.ts'
 
 const PAGE = 4096
 
@@ -39,6 +40,11 @@ test('a damaged file ends the writing, tells whoever opened the log, and lets go
     (error: unknown) => error,
   )
   expect((failure as { code?: string } | undefined)?.code).not.toBe('store_locked')
+})
+
+test('a log that cannot be kept durably is not opened', () => {
+  // A database in memory has no write-ahead log, as some file systems have none.
+  expect(() => new Writer(':memory:', 'id')).toThrow('the log cannot be kept durably here: journal memory')
 })
 
 test('a log that is closed in good order is not lost', async () => {

@@ -51,6 +51,7 @@ export class Writer {
     this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${CACHE_KIB}`)
     // The file shrinks when the WAL begins anew, so that its size says how much of it is in use. @see checkpoint
     this.#db.exec('PRAGMA journal_size_limit = 0')
+    requireDurable(this.#db)
     migrate(this.#db)
     this.logId = this.#meta('log_id', () => newLogId)
     this.driver = Number(this.#meta('driver', (before) => String(Number(before ?? 0) + 1)))
@@ -176,6 +177,15 @@ export class Writer {
     this.#db.prepare('INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value').run(name, value)
     return value
   }
+}
+
+/** Some file systems cannot keep a write-ahead log, and SQLite then goes on without one and without a word. @throws {ConvokeError} `store_failed` */
+function requireDurable(db: DatabaseSync): void {
+  const { journal_mode: mode } = db.prepare('PRAGMA journal_mode').get() as { journal_mode: string }
+  const { synchronous } = db.prepare('PRAGMA synchronous').get() as { synchronous: number }
+  // 2 is FULL: an fsync of the WAL in each commit (sqlite.org/pragma.html).
+  if (mode !== 'wal' || synchronous !== 2)
+    throw new ConvokeError('store_failed', `the log cannot be kept durably here: journal ${mode}, synchronous ${synchronous}`)
 }
 
 /** SQLite's codes for an input or output error, a damaged file, and one that is no database. A full disk is none of them: it may have room again. */
