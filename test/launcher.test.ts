@@ -149,10 +149,15 @@ test('Ctrl-C in a terminal reaches the program once', ({ skip }) => {
   skip(!existsSync('/usr/bin/script'), 'needs script(1) for a terminal')
   const quote = (word: string) => `'${word.replaceAll("'", `'\\''`)}'`
   const log = join(folder, 'terminal')
-  const command = [process.execPath, ...PRETEND_OLD, launcher, 'wait'].map(quote).join(' ')
+  // `exec`, for script(1) starts a shell, and one that stayed between would die of the key itself.
+  const command = `exec ${[process.execPath, ...PRETEND_OLD, launcher, 'wait'].map(quote).join(' ')}`
   // The keys are typed once the program has said its pid.
   const keys = `(until grep -q pid ${quote(log)} 2>/dev/null; do sleep 0.05; done; printf '\\003'; sleep 2)`
-  const typed = spawnSync('/bin/sh', ['-c', `${keys} | script -qefc ${quote(command)} ${quote(log)}`], { encoding: 'utf8', timeout: 15_000 })
+  const typed = spawnSync('/bin/sh', ['-c', `${keys} | script -qefc ${quote(command)} ${quote(log)}`], {
+    encoding: 'utf8',
+    timeout: 15_000,
+    env: { ...process.env, SHELL: '/bin/sh' },
+  })
   const signals = readFileSync(log, 'utf8').match(/\{"signal":"\w+"\}/g)
   expect(signals).toEqual(['{"signal":"SIGINT"}'])
   expect(typed.status).toBe(5)
