@@ -73,7 +73,7 @@ const PURE: Readonly<Record<string, readonly string[]>> = {
 const PORTS = {
   clock: ['system/'],
   random: ['system/', 'client/'],
-  timers: ['system/', 'client/', 'http/listener.ts'],
+  timers: ['system/', 'client/', 'http/listener.ts', 'http/sink.ts', 'tool/bash.ts', 'testing/'],
   network: ['client/', 'model/'],
   processes: ['system/', 'tool/'],
   files: ['system/', 'storage/sqlite/', 'tool/', 'cli/', 'config.ts', 'version.ts'],
@@ -99,6 +99,7 @@ const PORT_OF_CALL: Readonly<Record<string, Port>> = {
   randomUUIDv7: 'random',
   setTimeout: 'timers',
   setInterval: 'timers',
+  setImmediate: 'timers',
   'AbortSignal.timeout': 'timers',
   fetch: 'network',
 }

@@ -59,6 +59,7 @@ test.each([
   ['an imported random id', 'http/a.ts', `import { randomUUIDv7 } from 'node:crypto'\nrandomUUIDv7()`, 'randomUUIDv7 is behind a port here (random)'],
   ['a timer', 'stream/a.ts', `setTimeout(() => undefined, 1)`, 'setTimeout is behind a port here (timers)'],
   ['a global timer', 'stream/a.ts', `globalThis.setInterval(() => undefined, 1)`, 'globalThis.setInterval is behind a port here (timers)'],
+  ['a turn of the loop', 'stream/a.ts', `setImmediate(() => undefined)`, 'setImmediate is behind a port here (timers)'],
   ['a timed signal', 'command/a.ts', `AbortSignal.timeout(1)`, 'AbortSignal.timeout is behind a port here (timers)'],
   ['the network', 'agent/a.ts', `await fetch('http://x')`, 'fetch is behind a port here (network)'],
   ['a process', 'agent/a.ts', `import { spawn } from 'node:child_process'`, 'node:child_process is behind a port here (processes)'],

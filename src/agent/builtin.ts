@@ -23,7 +23,7 @@ export const BUILTIN_AGENT = 'convoke'
 
 /** The built-in agent over `parts`. */
 export function builtinAgent(parts: AgentParts): Agent {
-  const memory = new PromptMemory(parts.reads)
+  const memory = new PromptMemory(parts.reads, () => parts.clock.turn())
   return { name: BUILTIN_AGENT, run: (context) => new BuiltinRun(context, parts, memory).run() }
 }
 

@@ -3,6 +3,7 @@ import type { Message } from '../domain/message.ts'
 import { sessionId } from '../domain/ids.ts'
 import type { SessionReads } from '../projection/reads.ts'
 import type { TranscriptMessage } from '../projection/transcript.ts'
+import { systemClock } from '../system/clock.ts'
 import { PROMPT_CHARS_MAX, PROMPT_MESSAGES_MAX, PromptMemory, REMEMBERED_CHARS_MAX, systemPrompt, withinBudget } from './prompt.ts'
 
 const S1 = sessionId('s1')
@@ -22,7 +23,9 @@ function transcript(length: number, content = (index: number) => `m${index + 1}`
     },
   } satisfies Pick<SessionReads, 'history'>
   const unused = () => Promise.reject(new Error('a prompt reads only the history'))
-  const memory = new PromptMemory({ ...reads, session: unused, sessionAt: unused, sessions: unused, messages: unused, sessionIds: unused })
+  const memory = new PromptMemory({ ...reads, session: unused, sessionAt: unused, sessions: unused, messages: unused, sessionIds: unused }, () =>
+    systemClock.turn(),
+  )
   return { memory, asked }
 }
 

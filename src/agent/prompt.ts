@@ -31,11 +31,14 @@ interface Remembered {
 /** The prompts of sessions that ran lately, oldest first. */
 export class PromptMemory {
   readonly #reads: SessionReads
+  readonly #turn: () => Promise<void>
   readonly #remembered = new Map<SessionId, Remembered>()
   #chars = 0
 
-  constructor(reads: SessionReads) {
+  /** @param turn As `Clock.turn`. */
+  constructor(reads: SessionReads, turn: () => Promise<void>) {
     this.#reads = reads
+    this.#turn = turn
   }
 
   /** All messages of `session` up to position `upTo`, oldest first. The array is the caller's to append to. */
@@ -60,7 +63,7 @@ export class PromptMemory {
       chars += page.reduce((sum, { message }) => sum + sizeOf(message), 0)
       if (page.length < PAGE || count >= PROMPT_MESSAGES_MAX || chars >= PROMPT_CHARS_MAX) return pages.flat()
       end = (page[0]?.position ?? 1) - 1
-      await new Promise<void>((resolve) => setImmediate(resolve))
+      await this.#turn()
     }
   }
 

@@ -10,6 +10,8 @@ export interface Clock {
   sleepUntil(atMs: number, signal?: AbortSignal): Promise<void>
   /** Calls `fn` once after `delayMs`; the returned function takes it back. Does not keep the process alive. */
   after(delayMs: number, fn: () => void): () => void
+  /** Resolves when what is ready now has run, and the loop has gone round once. */
+  turn(): Promise<void>
 }
 
 /** Randomness and new ids. */

@@ -64,6 +64,7 @@ export class RunDriver {
     this.#outbox = new Outbox({
       write: (events) => ({ kind: 'record', stream: run.sessionId, runId: run.runId, fence: run.fence, events, atMs: parts.clock.nowMs() }),
       commit: (writes) => parts.committer.commit(writes),
+      turn: () => parts.clock.turn(),
       fenced: () => TAKEN_OVER,
     })
   }

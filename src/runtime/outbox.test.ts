@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { runId, sessionId, userId } from '../domain/ids.ts'
 import type { Write, WriteOutcome } from '../log/store.ts'
+import { systemClock } from '../system/clock.ts'
 import { settle } from '../testing/run-kit.ts'
 import type { DriverEvent } from './agent.ts'
 import { OUTBOX_BYTES_MAX, Outbox } from './outbox.ts'
@@ -28,6 +29,7 @@ function setUp() {
         if (write === undefined) return reject(new Error('a commit has a write'))
         commits.push({ write, answer: (outcome) => resolve([outcome ?? appended(write)]), fail: reject })
       }),
+    turn: () => systemClock.turn(),
     fenced: () => new Error('fenced'),
   })
   const written = () => commits.map(({ write }) => (write.kind === 'record' ? write.events.length : 0))
@@ -118,6 +120,7 @@ describe('writes', () => {
             const facts = { events: [], atMs: 0, owner: userId('u'), reply: {}, replayed: false, feed: 1 }
             return [{ kind: 'appended', stream: STREAM, from: 0, to: out.length, ...facts }]
           },
+          turn: () => systemClock.turn(),
           fenced: () => new Error('fenced'),
         })
         let next = 0

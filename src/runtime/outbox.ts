@@ -28,6 +28,8 @@ export interface OutboxOptions {
   /** Makes the write for `events` under the run's fence. */
   readonly write: (events: readonly DriverEvent[]) => Write
   readonly commit: (writes: readonly Write[]) => Promise<readonly WriteOutcome[]>
+  /** @see Clock.turn */
+  readonly turn: () => Promise<void>
   /** The reason for a fenced write. */
   readonly fenced: () => Error
 }
@@ -84,7 +86,7 @@ export class Outbox {
 
   async #flush(): Promise<void> {
     // Parts of one chunk of a provider's stream arrive in one turn of the loop: wait for its end and write them together.
-    await new Promise<void>((resolve) => setImmediate(resolve))
+    await this.#options.turn()
     while (this.#waiting.length > 0 && this.#dead === undefined) await this.#flushOnce(this.#take())
     this.#flushing = undefined
   }

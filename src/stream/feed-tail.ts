@@ -71,7 +71,7 @@ export class FeedTail {
   #hint(batch: LiveBatch): void {
     if (batch.feed <= this.#cursor.feed || this.#hinted) return
     this.#hinted = true
-    setImmediate(() => {
+    void this.#options.clock.turn().then(() => {
       this.#hinted = false
       this.#reading.behind()
     })

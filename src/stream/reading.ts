@@ -150,7 +150,7 @@ export class Reading {
   async #read(): Promise<void> {
     while (this.#behind && !this.halted) {
       await gateOf(this.#options.store).run(() => this.#readPage())
-      if (this.#behind) await turn()
+      if (this.#behind) await this.#options.clock.turn()
     }
   }
 
@@ -169,9 +169,4 @@ export class Reading {
       this.#keepAlive()
     })
   }
-}
-
-/** Lets the loop run once. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }

@@ -119,3 +119,13 @@ test('the clock tells the time of the wall, and durations that only grow', () =>
   const marks = Array.from({ length: 100 }, () => systemClock.monotonicMs())
   expect(marks).toEqual(marks.toSorted((a, b) => a - b))
 })
+
+test('a turn ends behind everything that was ready, and behind the turns that were asked for before it', async () => {
+  const order: string[] = []
+  const turns = [systemClock.turn().then(() => order.push('first turn')), systemClock.turn().then(() => order.push('second turn'))]
+  void Promise.resolve()
+    .then(() => Promise.resolve())
+    .then(() => order.push('ready'))
+  await Promise.all(turns)
+  expect(order).toEqual(['ready', 'first turn', 'second turn'])
+})

@@ -20,6 +20,7 @@ export const systemClock: Clock = {
     wait(Math.max(0, delayMs))
     return () => clearTimeout(timer)
   },
+  turn: () => new Promise((resolve) => setImmediate(resolve)),
 }
 
 function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {

@@ -41,6 +41,7 @@ export function manualClock(startMs = 1_700_000_000_000): ManualClock {
       }
       now = until
     },
+    turn: () => new Promise((resolve) => setImmediate(resolve)),
     get pending() {
       return timers.length
     },
