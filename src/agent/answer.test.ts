@@ -112,3 +112,32 @@ describe('an answer that was cut off', () => {
     expect(answerOf(parts).partialMessage()).toEqual(message)
   })
 })
+
+describe('the id of a call', () => {
+  const idsOf = (given: readonly string[], taken: readonly string[] = []) => {
+    const answer = new Answer(taken)
+    for (const id of given) answer.add(toolCall(id, 'act'))
+    return answer.calls.map(({ id }) => id)
+  }
+
+  test.each<[string, readonly string[], readonly string[], readonly string[]]>([
+    ['is taken over', ['toolu_01', 'call.2:x|y'], [], ['toolu_01', 'call.2:x|y']],
+    ['is one of its own where an earlier call of the run has it', ['call_0', 'call_1'], ['call_0', 'call_0-2'], ['call_0-3', 'call_1']],
+    ['is one of its own where another call of the answer has it', ['a', 'a', 'a-2', 'a'], [], ['a', 'a-2', 'a-2-2', 'a-3']],
+    ['is made where there is none', ['', ''], [], ['call', 'call-2']],
+    [
+      'is made where none can be: in a path, as a key, at any length',
+      ['.', '..', '__proto__', 'a b', 'ü', 'x'.repeat(201)],
+      [],
+      ['call', 'call-2', 'call-3', 'call-4', 'call-5', 'call-6'],
+    ],
+  ])('%s', (_what, given, taken, ids) => {
+    expect(idsOf(given, taken)).toEqual(ids)
+  })
+
+  test('is the same in the message and in what is proposed', () => {
+    const answer = new Answer(['a'])
+    answer.add(toolCall('a', 'act'))
+    expect(answer.message().content).toEqual(answer.calls)
+  })
+})

@@ -4,6 +4,9 @@ import type { FinishReason, ModelPart } from '../domain/model.ts'
 import type { Usage } from '../domain/usage.ts'
 import { NO_USAGE } from '../domain/usage.ts'
 
+/** Ids that are taken over as they come: they stand in paths and as keys of objects. */
+const PLAIN_ID = /^(?!\.{1,2}$|__proto__$)[\x21-\x7e]{1,200}$/
+
 /** What one model call answered so far. */
 export class Answer {
   readonly #parts: Part[] = []
@@ -11,6 +14,12 @@ export class Answer {
   #thinking = ''
   #usage: Usage = NO_USAGE
   #finish: FinishReason | undefined
+  readonly #ids: Set<string>
+
+  /** @param takenIds Ids of the run's earlier calls: some providers count from 0 in each answer, and an approval names one call only. */
+  constructor(takenIds: Iterable<string> = []) {
+    this.#ids = new Set(takenIds)
+  }
 
   /** Takes in the next part. */
   add(part: ModelPart): void {
@@ -27,9 +36,9 @@ export class Answer {
         return this.#endThinking(part.metadata)
       case 'tool_call': {
         this.#endText()
-        const { id, name, metadata, invalid } = part
+        const { name, metadata, invalid } = part
         const extra = { ...(metadata === undefined ? {} : { metadata }), ...(invalid === undefined ? {} : { invalid }) }
-        this.#parts.push({ type: 'tool_call', id, name, arguments: part.arguments, ...extra })
+        this.#parts.push({ type: 'tool_call', id: this.#uniqueId(part.id), name, arguments: part.arguments, ...extra })
         return
       }
       case 'finish':
@@ -70,6 +79,14 @@ export class Answer {
     const open: readonly Part[] = this.#text === '' ? [] : [{ type: 'text', text: this.#text }]
     const content = [...text, ...open]
     return content.length === 0 ? undefined : { role: 'assistant', content }
+  }
+
+  #uniqueId(given: unknown): string {
+    const plain = typeof given === 'string' && PLAIN_ID.test(given) ? given : 'call'
+    let id = plain
+    for (let count = 2; this.#ids.has(id); count++) id = `${plain}-${count}`
+    this.#ids.add(id)
+    return id
   }
 
   #endText(): void {

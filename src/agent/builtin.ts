@@ -159,7 +159,7 @@ class BuiltinRun {
     // Messages that are taken in must be in the prompt; without them the call may start while its intent is on the way.
     if (taken.length > 0) await intent
     else intent.catch(() => undefined)
-    return this.#settle(await callModel(context, this.#parts, this.#prompt, { turn, attempt, model }), turn)
+    return this.#settle(await callModel(context, this.#parts, this.#prompt, { turn, attempt, model, callIds: this.#state.callIds }), turn)
   }
 
   async #settle(outcome: CallOutcome, turn: number): Promise<boolean> {

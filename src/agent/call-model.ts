@@ -30,11 +30,13 @@ export interface Attempt {
   readonly attempt: number
   /** Resolved `provider/id`. */
   readonly model: string
+  /** Ids of the calls that the run has made so far. */
+  readonly callIds: ReadonlySet<string>
 }
 
 /** Calls the model for a turn whose start is recorded or on its way. */
 export async function callModel(context: RunContext, parts: AgentParts, prompt: readonly Message[], attempt: Attempt): Promise<CallOutcome> {
-  const answer = new Answer()
+  const answer = new Answer(attempt.callIds)
   try {
     const model = await parts.models.get(attempt.model)
     for await (const part of model.stream(requestOf(context, parts, prompt, attempt.model))) {

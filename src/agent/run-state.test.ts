@@ -37,11 +37,18 @@ test('a run before its first event has done nothing', () => {
     attempt: 0,
     calling: false,
     calls: [],
+    callIds: new Set(),
     waiting: [],
     cancelling: false,
     ended: false,
     usage: { inputTokens: 0, outputTokens: 0, totalTokens: 0 },
   })
+})
+
+test('the ids of all calls of the run are known, also when their turn is over', () => {
+  const { calls, callIds } = fold([turn(1), proposed('a', 'b'), turn(2), proposed('c')])
+  expect(calls.map(({ id }) => id)).toEqual(['c'])
+  expect([...callIds]).toEqual(['a', 'b', 'c'])
 })
 
 describe('a model call', () => {

@@ -44,6 +44,8 @@ export interface RunState {
   /** A retry is due then. */
   readonly retryAtMs?: number
   readonly calls: readonly TurnCall[]
+  /** Ids of all calls of the run. */
+  readonly callIds: ReadonlySet<string>
   readonly waiting: readonly Waiting[]
   readonly lastFinish?: TurnFinish
   readonly cancelling: boolean
@@ -53,7 +55,19 @@ export interface RunState {
 
 /** A run before its first event. */
 export function initialRunState(runId: RunId, waiting: readonly Waiting[]): RunState {
-  return { runId, turn: 0, turnOpen: false, attempt: 0, calling: false, calls: [], waiting, cancelling: false, ended: false, usage: NO_USAGE }
+  return {
+    runId,
+    turn: 0,
+    turnOpen: false,
+    attempt: 0,
+    calling: false,
+    calls: [],
+    callIds: new Set(),
+    waiting,
+    cancelling: false,
+    ended: false,
+    usage: NO_USAGE,
+  }
 }
 
 /** The run after `recorded`. Total: events of other runs change only what waits and the model. */
@@ -80,7 +94,11 @@ export function foldRun(state: RunState, recorded: Recorded): RunState {
     case 'UsageReported':
       return { ...state, usage: addUsage(state.usage, event.usage) }
     case 'ToolCallsProposed':
-      return { ...state, calls: event.calls.map((call) => ({ ...call, status: 'open', attempt: 0 })) }
+      return {
+        ...state,
+        calls: event.calls.map((call) => ({ ...call, status: 'open', attempt: 0 })),
+        callIds: new Set([...state.callIds, ...event.calls.map(({ id }) => id)]),
+      }
     case 'TurnCompleted':
       return { ...state, turnOpen: false, calling: false, lastFinish: event.finishReason }
     case 'CancelRequested':

@@ -150,6 +150,12 @@ test.each([0, 1, 2, 3])('a cut inside a character drops its bytes rather than sh
   expect(output).toMatch(/^x{0,3}(🌍)+\n\[\d+ bytes[^\]]*\]\n(🌍)+$/u)
 })
 
+test('a call of another run keeps its output apart, also under the same id', async () => {
+  const files = []
+  for (const runId of ['r1', 'r2'] as RunId[]) files.push((await bash(`seq 20000; echo ${runId}`, { ...context, runId })).outputFile as string)
+  expect(files.map((file) => readFileSync(file, 'utf8').trim().slice(-2))).toEqual(['r1', 'r2'])
+})
+
 test('short output leaves no file', async () => {
   expect(await bash('echo short')).not.toHaveProperty('outputFile')
   expect(readdirSync(join(folder, 'out'))).toEqual([])

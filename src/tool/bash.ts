@@ -48,7 +48,7 @@ export function bashTool(options: { readonly env: Readonly<Record<string, string
 }
 
 async function run(guardian: GuardedProcess, command: string, context: ToolContext, clock: Clock): Promise<ToolResult> {
-  const output = new Output(context.outputFolder, context.toolCallId)
+  const output = new Output(context.outputFolder, `${context.runId} ${context.toolCallId}`)
   const progress = progressOf(context, clock)
   const onAbort = () => guardian.kill()
   context.signal.addEventListener('abort', onAbort, { once: true })

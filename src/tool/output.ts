@@ -28,10 +28,13 @@ export class Output {
   #total = 0
   #failure: string | undefined
 
-  /** @param folder Where the whole output goes once it is too long for an event. */
-  constructor(folder: string, callId: string) {
+  /**
+   * @param folder Where the whole output goes once it is too long for an event.
+   * @param call Names the call among all of the folder: an id alone may come again in the session's next run.
+   */
+  constructor(folder: string, call: string) {
     // A model chooses call ids: only a hash of one may become a file name.
-    this.#file = join(folder, `${createHash('sha256').update(callId).digest('hex').slice(0, 32)}.log`)
+    this.#file = join(folder, `${createHash('sha256').update(call).digest('hex').slice(0, 32)}.log`)
     this.#wholeBytes = TOOL_OUTPUT_BYTES_MAX - NOTES_BYTES - Buffer.byteLength(this.#file)
     this.#headBytes = Math.floor(this.#wholeBytes * HEAD_SHARE)
     this.#tailBytes = this.#wholeBytes - this.#headBytes

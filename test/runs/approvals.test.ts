@@ -50,6 +50,22 @@ describe.each(ENGINES)('a call that asks, over %s', (engine) => {
 })
 
 describe('answers', () => {
+  test('count for one call, also where a model names a call of each turn alike', async () => {
+    const act = scriptedTool('act')
+    const r = await rig({ script: [asks('call_0'), asks('call_0'), END], tools: [act], policy: ASK })
+    await r.send('hi')
+    await r.until('ApprovalRequested')
+    await r.decide(['call_0', 'accept'])
+    await r.until('ApprovalRequested', 2)
+    await settle()
+    // The first answer, sent again.
+    await expect(r.decide(['call_0', 'accept'])).rejects.toMatchObject({ code: 'tool_call_not_found' })
+    expect([...act.runs]).toEqual([['call_0', 1]])
+    await r.decide(['call_0-2', 'reject'])
+    expect(await r.ended()).toMatchObject({ stopReason: 'completed', totalTurns: 3 })
+    expect([...act.runs]).toEqual([['call_0', 1]])
+  })
+
   test('may come as soon as the call is proposed: the question stands beside it in the same write', async () => {
     const { r } = await waiting('memory', 'a')
     const types = (await r.log()).map(({ event }) => event.type)
