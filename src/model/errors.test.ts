@@ -57,3 +57,21 @@ test('causes that go round in a circle end', () => {
 test('the text is cut at 500 characters of the provider', () => {
   expect(classify(new Error('x'.repeat(10_000)), NOW_MS).message).toBe(`the model provider answered: ${'x'.repeat(500)}`)
 })
+
+test('an error of ours that a package has wrapped stays what it is', () => {
+  const ours = new ConvokeError('model_refused', 'too long')
+  expect(classify(Object.assign(new Error('Failed to process', { cause: ours }), { statusCode: 200 }), NOW_MS)).toBe(ours)
+})
+
+test.each(['-5', '5, 5', '1e3', '0x10', 'May 5', '12', ''])('a time to try again of %j is no date', (value) => {
+  const thrown = Object.assign(new Error('slow down'), { statusCode: 429, responseHeaders: { 'retry-after': value } })
+  expect(classify(thrown, NOW_MS).retryAfterMs).toBe(value === '12' ? 12_000 : undefined)
+})
+
+test.each(['Thu, 16 Nov 2023 00:00:00 GMT', 'Thursday, 16-Nov-23 00:00:00 GMT', 'Thu Nov 16 00:00:00 2023 GMT'])(
+  'a time to try again of %j is a date',
+  (value) => {
+    const thrown = Object.assign(new Error('slow down'), { statusCode: 429, responseHeaders: { 'retry-after': value } })
+    expect(classify(thrown, Date.UTC(2023, 10, 15, 23, 59)).retryAfterMs).toBe(60_000)
+  },
+)

@@ -20,17 +20,30 @@ const NETWORK_TEXT = /fetch failed|^Cannot connect to API|^terminated$|socket ha
 const OVERFLOW = /context.{0,20}(length|window|size)|maximum context|too many tokens|prompt is too long|input is too long|token count.{0,40}exceeds/i
 /** Errors of the provider packages about our own request: the same request never works. */
 const UNSENDABLE = /^AI_(UnsupportedFunctionality|InvalidPrompt|InvalidArgument|NoSuchModel)Error$/
+/** How the three forms of a date begin (RFC 9110, section 5.6.7). */
+const HTTP_DATE = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*[, ]/
 /** Causes that are looked at, from the outside in. */
 const CAUSES_MAX = 5
 
 /** The error for whatever a provider's package threw. `secret` is taken out of its text. */
 export function classify(thrown: unknown, nowMs: number, secret = ''): ConvokeError {
-  if (thrown instanceof ConvokeError) return thrown
+  const ours = oursIn(thrown)
+  if (ours !== undefined) return ours
   const error = (typeof thrown === 'object' && thrown !== null ? thrown : {}) as CallError
   const text = withoutSecret(error.message ?? String(thrown), secret.trim()).slice(0, MESSAGE_CHARS_MAX)
   const code = codeOf(error, text)
   const retryAfterMs = retryAfter(error.responseHeaders, nowMs)
   return new ConvokeError(code, `the model provider answered: ${text}`, { cause: thrown, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) })
+}
+
+/** An error of ours, which a package may have wrapped into its own. */
+function oursIn(thrown: unknown): ConvokeError | undefined {
+  let current = thrown
+  for (let depth = 0; depth < CAUSES_MAX && typeof current === 'object' && current !== null; depth++) {
+    if (current instanceof ConvokeError) return current
+    current = (current as CallError).cause
+  }
+  return undefined
 }
 
 function withoutSecret(text: string, secret: string): string {
@@ -41,7 +54,7 @@ function codeOf(error: CallError, text: string): ErrorCode {
   // Compatible servers put the status into the code of an error that comes inside a stream.
   const told = error.statusCode ?? error.code
   // A package reports what breaks inside a good answer with the status of that answer.
-  const status = typeof told === 'number' && told >= 400 ? told : undefined
+  const status = typeof told === 'number' && told >= 300 ? told : undefined
   if (status === 401 || status === 403) return 'model_auth'
   if (status === 429) return 'model_rate_limited'
   if (status !== undefined && (status >= 500 || status === 408 || status === 409)) return 'model_unavailable'
@@ -68,6 +81,7 @@ function retryAfter(headers: Readonly<Record<string, string>> | undefined, nowMs
   const value = headers?.['retry-after']
   if (value === undefined) return undefined
   if (/^\d+(\.\d+)?$/.test(value)) return Number(value) * 1000
-  const date = Date.parse(value)
+  // `Date.parse` takes much that is no date of HTTP: `-5` is a month to it.
+  const date = HTTP_DATE.test(value) ? Date.parse(value) : Number.NaN
   return Number.isNaN(date) ? undefined : Math.max(0, date - nowMs)
 }
