@@ -145,9 +145,20 @@ function elapsed(ms: number): Promise<void> {
 
 /** The models that a configuration describes. */
 export function modelsOf(config: Config, telemetry: Telemetry, discover = config.models.discover): ModelRegistry {
-  const { providers, apiKeys, models } = config
+  const { providers, apiKeys, models, limits } = config
   const { default: defaultModel, aliases, catalog, demoPaceMs } = models
-  return createModelRegistry({ providers, defaultModel, aliases, catalog, apiKeys, clock: systemClock, telemetry, demoPaceMs, discover })
+  return createModelRegistry({
+    providers,
+    defaultModel,
+    aliases,
+    catalog,
+    apiKeys,
+    clock: systemClock,
+    telemetry,
+    demoPaceMs,
+    discover,
+    idleMs: limits.modelIdleMs,
+  })
 }
 
 function keysOf(options: AssemblyOptions): readonly StaticKey[] {

@@ -95,6 +95,8 @@ export const ConfigSchema = z.strictObject({
         .default(2_097_152),
       /** Open event streams and sockets. */
       streams: z.int().min(1).max(100_000).default(10_000),
+      /** Longest silence of a model, before its answer and inside it, in ms; then the call has failed. */
+      modelIdleMs: z.int().min(100).max(3_600_000).default(300_000),
     })
     .prefault({}),
   models: z

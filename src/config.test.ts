@@ -49,7 +49,7 @@ describe('without anything said', () => {
       noAuth: false,
       access: { keys: [] },
       approvals: { mode: 'custom', rules: {}, default: 'ask' },
-      limits: { requestMs: 30_000, bodyBytes: 2_097_152, streams: 10_000 },
+      limits: { requestMs: 30_000, bodyBytes: 2_097_152, streams: 10_000, modelIdleMs: 300_000 },
       models: { aliases: {}, catalog: {}, discover: true },
       providers: {},
       workspace: { roots: [] },

@@ -15,6 +15,7 @@ import { STATUS } from '../src/http/errors.ts'
 import { CONNECTIONS_MAX, HEADER_BYTES_MAX } from '../src/http/listener.ts'
 import { PING_MS } from '../src/http/upgrade.ts'
 import { IDEMPOTENCY_KEEP_MS } from '../src/log/store.ts'
+import { ANSWER_BYTES_MAX, ANSWER_CHARS_MAX, MODEL_IDLE_MS } from '../src/model/bounds.ts'
 import { LIST_LIMIT_MAX } from '../src/projection/reads.ts'
 import { KEEP_ALIVE_MS, READER_BUFFER_BYTES_MAX } from '../src/stream/reading.ts'
 import { BASH_MS } from '../src/tool/bash.ts'
@@ -89,6 +90,8 @@ describe('the protocol', () => {
 
   test.each(
     Object.entries({
+      ANSWER_BYTES_MAX,
+      ANSWER_CHARS_MAX,
       ATTEMPTS_MAX,
       BACKOFF_MS,
       BASH_MS,
@@ -126,12 +129,8 @@ describe('the protocol', () => {
   test('gives the defaults of what can be configured', () => {
     const { limits, shutdownMs } = ConfigSchema.parse({})
     const told = (name: string) => numberIn(rowsOf(protocol).find(([names = '']) => namesIn(names)[0] === name)?.[1] ?? '')
-    const { bodyBytes, requestMs, streams } = limits
-    expect({ bodyBytes: told('limits.bodyBytes'), requestMs: told('limits.requestMs'), streams: told('limits.streams') }).toEqual({
-      bodyBytes,
-      requestMs,
-      streams,
-    })
+    expect(Object.fromEntries(Object.keys(limits).map((name) => [name, told(`limits.${name}`)]))).toEqual(limits)
+    expect(limits.modelIdleMs).toBe(MODEL_IDLE_MS)
     expect(told('shutdownMs')).toBe(shutdownMs)
   })
 })

@@ -14,7 +14,7 @@ export async function probeProvider(config: ProviderConfig, signal: AbortSignal)
   if (base === undefined) return { ok: false, detail: 'has no baseURL' }
   if (config.apiKey === undefined && config.kind !== 'openai-compatible') return { ok: false, detail: 'has no key' }
   try {
-    const response = await fetch(`${base.replace(/\/+$/, '')}/models`, { headers: headersOf(config), signal })
+    const response = await fetch(`${base.replace(/\/+$/, '')}/models`, { headers: headersOf(config), signal, redirect: 'manual' })
     await response.body?.cancel()
     if (response.ok) return { ok: true, detail: `answers at ${base}` }
     if (response.status === 401 || response.status === 403) return { ok: false, detail: `refuses the key (${response.status} from ${base})` }

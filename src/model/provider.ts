@@ -2,6 +2,7 @@
 import type { LanguageModelV4 } from '@ai-sdk/provider'
 import { ConvokeError } from '../domain/errors.ts'
 import type { ProviderKind } from './catalog.ts'
+import { boundedFetch } from './bounds.ts'
 
 /** A provider as it is configured. */
 export interface ProviderConfig {
@@ -32,7 +33,7 @@ export type ModelMaker = (id: string) => LanguageModelV4
  */
 export async function loadProvider(name: string, config: ProviderConfig): Promise<ModelMaker> {
   if (config.kind !== 'openai-compatible' && config.apiKey === undefined) throw new ConvokeError('model_auth', `the model provider ${name} has no key`)
-  const settings = { baseURL: baseUrlOf(config) ?? '', ...(config.apiKey === undefined ? {} : { apiKey: config.apiKey }) }
+  const settings = { baseURL: baseUrlOf(config) ?? '', fetch: boundedFetch, ...(config.apiKey === undefined ? {} : { apiKey: config.apiKey }) }
   switch (config.kind) {
     case 'anthropic': {
       const provider = (await import('@ai-sdk/anthropic')).createAnthropic(settings)

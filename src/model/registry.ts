@@ -3,6 +3,7 @@ import type { Clock, Telemetry } from '../domain/ports.ts'
 import type { Model, ModelInfo, ModelRegistry } from '../domain/model.ts'
 import type { ProviderConfig } from './provider.ts'
 import { ConvokeError } from '../domain/errors.ts'
+import { MODEL_IDLE_MS } from './bounds.ts'
 import { catalogOf, DEFAULT_MODELS, unknownModel } from './catalog.ts'
 import { DEMO_INFO, DEMO_MODEL, demoModel } from './demo.ts'
 import { discover, type Discovered } from './discover.ts'
@@ -31,6 +32,8 @@ export interface RegistryOptions {
   readonly demoPaceMs?: number | undefined
   /** Look for local servers in the background. Default true. */
   readonly discover?: boolean
+  /** How long a model may say nothing, in ms. Default `MODEL_IDLE_MS`. */
+  readonly idleMs?: number
 }
 
 /** Builds the registry. @throws {ConvokeError} `invalid_model` for a configured default that cannot be resolved */
@@ -90,7 +93,8 @@ export function createModelRegistry(options: RegistryOptions): ModelRegistry {
       makers.set(provider, maker)
       // What could not be loaded is tried again by the next call.
       maker.catch(() => makers.delete(provider))
-      const fresh = sdkModel(id, (await maker)(model), { info: info(id), nowMs: () => options.clock.nowMs(), secret: config.apiKey })
+      const idle = { clock: options.clock, ms: options.idleMs ?? MODEL_IDLE_MS }
+      const fresh = sdkModel(id, (await maker)(model), { info: info(id), nowMs: () => options.clock.nowMs(), secret: config.apiKey, idle })
       // Providers build schemas for each model object: kept, a call costs a third less.
       if (made.size >= MODELS_KEPT_MAX) made.clear()
       made.set(id, fresh)

@@ -9,8 +9,10 @@ import type {
 } from '@ai-sdk/provider'
 import type { Json } from '../domain/message.ts'
 import type { FinishReason, Model, ModelInfo, ModelPart, ModelRequest } from '../domain/model.ts'
+import type { Clock } from '../domain/ports.ts'
 import type { Usage } from '../domain/usage.ts'
 import { ConvokeError } from '../domain/errors.ts'
+import { ANSWER_CHARS_MAX, tooLong, watchIdle, type IdleWatch } from './bounds.ts'
 import { toPrompt } from './convert.ts'
 import { classify } from './errors.ts'
 
@@ -21,6 +23,8 @@ export interface SdkModelOptions {
   readonly nowMs: () => number
   /** The key that is sent: no error shows it, whatever a provider echoes. */
   readonly secret?: string | undefined
+  /** How long the model may say nothing. Without it, as long as it likes. */
+  readonly idle?: { readonly clock: Clock; readonly ms: number }
 }
 
 /** What must be remembered from one part of an answer to the next. */
@@ -32,15 +36,17 @@ interface Memory {
 }
 
 /** Wraps the model of a provider package. */
-export function sdkModel(id: string, sdk: LanguageModelV4, { info, nowMs, secret }: SdkModelOptions): Model {
+export function sdkModel(id: string, sdk: LanguageModelV4, { info, nowMs, secret, idle }: SdkModelOptions): Model {
   return {
     id,
     async *stream(request) {
       const memory: Memory = { calls: new Map(), thoughts: new Map() }
+      const watch = idle === undefined ? undefined : watchIdle(idle.clock, idle.ms)
+      const signal = watch === undefined ? request.signal : AbortSignal.any([request.signal, watch.signal])
       let finished = false
       try {
-        const { stream } = await sdk.doStream(callOptions(request))
-        for await (const part of stream as unknown as AsyncIterable<LanguageModelV4StreamPart>) {
+        const { stream } = await sdk.doStream(callOptions(request, signal))
+        for await (const part of limited(stream as unknown as AsyncIterable<LanguageModelV4StreamPart>, watch)) {
           if (part.type === 'error') throw part.error
           const ours = translate(part, info, memory)
           finished ||= part.type === 'finish'
@@ -49,9 +55,39 @@ export function sdkModel(id: string, sdk: LanguageModelV4, { info, nowMs, secret
         if (!finished) throw cutOff()
       } catch (error) {
         if (request.signal.aborted) throw request.signal.reason
-        throw classify(error, nowMs(), secret)
+        throw classify(watch?.signal.aborted === true ? watch.signal.reason : error, nowMs(), secret)
+      } finally {
+        watch?.close()
       }
     },
+  }
+}
+
+/** Parts as they come, until they are too many or too far apart. @see bounds.ts */
+async function* limited(parts: AsyncIterable<LanguageModelV4StreamPart>, watch: IdleWatch | undefined): AsyncGenerator<LanguageModelV4StreamPart> {
+  let chars = 0
+  for await (const part of parts) {
+    const said = saidIn(part)
+    if (said > 0) watch?.heard()
+    chars += said
+    if (chars > ANSWER_CHARS_MAX) throw tooLong('characters', ANSWER_CHARS_MAX)
+    yield part
+    // How long we took over it is no silence of the model's.
+    if (said > 0) watch?.heard()
+  }
+}
+
+/** Characters that a part adds to the answer. Arguments are counted as they stream; a call says something even without any. */
+function saidIn(part: LanguageModelV4StreamPart): number {
+  switch (part.type) {
+    case 'text-delta':
+    case 'reasoning-delta':
+    case 'tool-input-delta':
+      return part.delta.length
+    case 'tool-call':
+      return 1
+    default:
+      return 0
   }
 }
 
@@ -59,7 +95,7 @@ function cutOff(): ConvokeError {
   return new ConvokeError('model_protocol', 'the model provider ended its answer without saying why')
 }
 
-function callOptions(request: ModelRequest): LanguageModelV4CallOptions {
+function callOptions(request: ModelRequest, signal: AbortSignal): LanguageModelV4CallOptions {
   const tools = request.tools.map(({ name, description, inputSchema }) => ({
     type: 'function' as const,
     name,
@@ -68,7 +104,7 @@ function callOptions(request: ModelRequest): LanguageModelV4CallOptions {
   }))
   return {
     prompt: toPrompt(request),
-    abortSignal: request.signal,
+    abortSignal: signal,
     ...(tools.length === 0 ? {} : { tools, toolChoice: { type: 'auto' as const } }),
     ...(request.maxOutputTokens === undefined ? {} : { maxOutputTokens: request.maxOutputTokens }),
   }

@@ -39,6 +39,13 @@ test.each([
   expect(found).toEqual({ ok: false, detail: detail.replace('URL', fake.url) })
 })
 
+test('a redirect is told and not followed, with or without a key', async () => {
+  fake.script(refuse(302, '', { location: `${fake.url}/elsewhere` }))
+  const found = await probeProvider({ kind: 'anthropic', baseURL: fake.url, apiKey: KEY }, signal())
+  expect(found).toEqual({ ok: false, detail: `answered 302 at ${fake.url}` })
+  expect(fake.requests).toHaveLength(1)
+})
+
 test.each([
   ['anthropic', undefined, 'has no key'],
   ['openai', undefined, 'has no key'],
