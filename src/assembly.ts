@@ -86,10 +86,9 @@ async function assembleOver(store: Store & SessionReads, options: AssemblyOption
     random: systemRandom,
     telemetry,
     folders: async (session) => folders.ensure(session, (await store.session(session))?.cwd),
-    killGroup,
   })
   const agents = new Map([builtin, ...(await ownAgents(config))].map((agent) => [agent.name, agent]))
-  const supervisor = new Supervisor({ store, hub, committer, clock: systemClock, telemetry, agent: (name) => agents.get(name) })
+  const supervisor = new Supervisor({ store, hub, committer, clock: systemClock, telemetry, agent: (name) => agents.get(name), killGroup })
   const commands = createCommandService(committer, systemClock)
   const context: V1Context = {
     commands,

@@ -77,6 +77,7 @@ describe('the protocol', () => {
       'model_rate_limited',
       'model_refused',
       'model_unavailable',
+      'run_interrupted',
       'store_locked',
       'store_newer',
     ])

@@ -42,7 +42,6 @@ function setUp() {
     random: countingRandom(),
     telemetry: keptLog(),
     folders: unused,
-    killGroup: () => undefined,
   })
   const say = (run: string, content: string): readonly StreamEvent[] => [
     { type: 'RunStarted', runId: runId(run), fence: 1, driver: 1, agent: agent.name, options: {}, by: ALICE },

@@ -193,10 +193,8 @@ class BuiltinRun {
     const { turn, turnOpen, usage } = this.#state
     const open = this.#state.calls.filter((call) => turnOpen && call.status !== 'ended')
     const results = open.map((call): RunEvent => {
-      // Our own calls have ended by now: one that still runs was started by a process that is gone.
-      const interrupted = call.status === 'started'
-      if (interrupted && call.intent !== undefined) this.#parts.killGroup(call.intent)
-      const result = interrupted ? UNKNOWN_RESULT : CANCELLED_RESULT
+      // Our own calls have ended by now: one that has begun was begun by a process that is gone.
+      const result = call.status === 'started' ? UNKNOWN_RESULT : CANCELLED_RESULT
       return { type: 'ToolCompleted', runId, toolCallId: call.id, toolName: call.name, result, isError: true }
     })
     const last: readonly RunEvent[] = turnOpen ? [{ type: 'TurnCompleted', runId, turn, finishReason: 'cancelled' }] : []

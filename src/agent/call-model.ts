@@ -37,19 +37,26 @@ export interface Attempt {
 /** Calls the model for a turn whose start is recorded or on its way. */
 export async function callModel(context: RunContext, parts: AgentParts, prompt: readonly Message[], attempt: Attempt): Promise<CallOutcome> {
   const answer = new Answer(attempt.callIds)
+  // The end of the last text goes with the end of its turn, in one write: a crash between them would have the whole answer made again.
+  let held: RunEvent | undefined
   try {
     const model = await parts.models.get(attempt.model)
     for await (const part of model.stream(requestOf(context, parts, prompt, attempt.model))) {
       const text = answer.openText
       answer.add(part)
       const event = streamed(context, part.type, 'delta' in part ? part.delta : text)
-      if (event !== undefined) context.emit(event)
+      if (event !== undefined) {
+        if (held !== undefined) context.emit(held)
+        held = event.type === 'TextCompleted' ? event : undefined
+        if (held === undefined) context.emit(event)
+      }
       if (context.full) await context.drained()
       context.signal.throwIfAborted()
     }
     if (answer.finish === undefined) throw new ConvokeError('model_protocol', 'the provider ended its stream without saying why')
-    return await settle(context, parts, answer, attempt)
+    return await settle(context, parts, answer, attempt, held === undefined ? [] : [held])
   } catch (error) {
+    if (held !== undefined) context.emit(held)
     return failed(context, parts, answer, attempt, error)
   }
 }
@@ -85,10 +92,11 @@ function streamed(context: RunContext, type: string, text: string): RunEvent | u
 }
 
 /** A complete answer: calls are proposed at once; plain text is handed back, to be recorded with the end of the run. */
-async function settle(context: RunContext, parts: AgentParts, answer: Answer, attempt: Attempt): Promise<CallOutcome> {
+async function settle(context: RunContext, parts: AgentParts, answer: Answer, attempt: Attempt, held: readonly RunEvent[]): Promise<CallOutcome> {
   const { runId } = context
   const { turn, model } = attempt
   const said: readonly (RunEvent | MessageEvent)[] = [
+    ...held,
     { type: 'MessageAdded', messageId: messageId(parts.random.uuid()), runId, message: answer.message() },
     { type: 'UsageReported', runId, turn, model, usage: answer.usage },
   ]

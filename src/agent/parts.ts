@@ -3,7 +3,7 @@ import type { SessionId } from '../domain/ids.ts'
 import type { SessionState } from '../domain/session.ts'
 import type { ModelRegistry } from '../domain/model.ts'
 import type { Clock, Random, Telemetry } from '../domain/ports.ts'
-import type { Tool, ToolIntent } from '../domain/tool.ts'
+import type { Tool } from '../domain/tool.ts'
 import type { SessionReads } from '../projection/reads.ts'
 import type { ApprovalPolicy } from './policy.ts'
 
@@ -41,6 +41,4 @@ export interface AgentParts {
   readonly random: Random
   readonly telemetry: Telemetry
   readonly folders: (session: SessionId) => Promise<Folders>
-  /** Kills the process group that a dead process left, if it is still the same one. */
-  readonly killGroup: (intent: ToolIntent) => void
 }

@@ -30,9 +30,8 @@ export async function runTool(context: RunContext, parts: AgentParts, folders: F
   }
 }
 
-/** Gives a call that another process started a result, after making sure that nothing of it is left running. */
+/** Gives a call that another process started a result. What it left running was ended by the takeover. */
 export async function recoverTool(context: RunContext, parts: AgentParts, folders: Folders, call: TurnCall): Promise<void> {
-  if (call.intent !== undefined) parts.killGroup(call.intent)
   const tool = parts.tools.find((candidate) => candidate.name === call.name)
   if (tool?.repeatable === true) return runTool(context, parts, folders, call)
   return record(context, call, { output: UNKNOWN_RESULT, isError: true })

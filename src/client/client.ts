@@ -29,6 +29,8 @@ export interface Client {
   pendingTools(id: string): Promise<wire.PendingTools>
   decide(id: string, runId: string, decisions: wire.Decisions['decisions']): Promise<wire.Decided>
   cancel(id: string, runId: string): Promise<wire.Cancelled>
+  /** Says whether an interrupted run goes on, in a session that asks. */
+  resume(id: string, runId: string, action: wire.Resume['action']): Promise<wire.Resumed>
   setModel(id: string, runId: string, model: string): Promise<wire.ModelSet>
   /** The session's events, reconnecting by itself. */
   events(id: string, options?: EventsOptions): AsyncGenerator<ClientEvent, void, void>
@@ -56,6 +58,7 @@ export function createClient(connection: Connection): Client {
     pendingTools: (id) => get(`${at(id)}/tools/pending`),
     decide: (id, runId, decisions) => post(`${at(id)}/tools/decisions`, { run_id: runId, decisions }),
     cancel: (id, runId) => post(`${at(id)}/cancel`, { run_id: runId }),
+    resume: (id, runId, action) => post(`${at(id)}/resume`, { run_id: runId, action }),
     setModel: (id, runId, model) => post(`${at(id)}/model`, { run_id: runId, model }),
     events: (id, options) => followEvents(server, id, options),
   }

@@ -1,5 +1,5 @@
 /** The commands of a session: wishes that may be refused. Ids and times arrive with them, so that `decide` is pure. */
-import type { AutoApprove, DecisionAction, Delivery, RunEvent, MessageEvent, RunOptions, StopReason } from './event.ts'
+import type { AutoApprove, DecisionAction, Delivery, RunEvent, MessageEvent, OnInterrupt, RunOptions, StopReason } from './event.ts'
 import type { MessageId, RunId, UserId } from './ids.ts'
 import type { Message } from './message.ts'
 import type { Usage } from './usage.ts'
@@ -14,12 +14,16 @@ export interface CreateSession {
   readonly cwd?: string
   readonly agent: string
   readonly model?: string
+  /** Default `resume`. */
+  readonly onInterrupt?: OnInterrupt
 }
-/** Changes a session's title or visibility; what is absent stays. */
+/** Changes a session; what is absent stays. Another agent counts from the next run on. */
 export interface UpdateSession {
   readonly type: 'UpdateSession'
   readonly title?: string
   readonly visibility?: 'PRIVATE' | 'PUBLIC'
+  readonly agent?: string
+  readonly onInterrupt?: OnInterrupt
 }
 /** Hides a session and cancels its run. Its log stays. */
 export interface DeleteSession {
@@ -64,6 +68,12 @@ export interface ForceCancel {
   readonly type: 'ForceCancel'
   readonly runId: RunId
 }
+/** Says whether an interrupted run goes on, where the session asks (`onInterrupt: ask`). The first answer stands. */
+export interface ResumeRun {
+  readonly type: 'ResumeRun'
+  readonly runId: RunId
+  readonly action: 'resume' | 'fail'
+}
 /** Switches the session's model, from the next call on. */
 export interface SetModel {
   readonly type: 'SetModel'
@@ -106,6 +116,7 @@ export type SessionCommand =
   | DecideCalls
   | CancelRun
   | ForceCancel
+  | ResumeRun
   | SetModel
   | ClaimRun
   | FinishRun

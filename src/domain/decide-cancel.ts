@@ -25,7 +25,9 @@ export function decideCancel(state: SessionState, id: RunId, by: UserId, queue: 
   const wish: readonly StreamEvent[] = run.cancelling ? [] : [{ type: 'CancelRequested', runId: id, by }]
   if (hasLiveStep(state)) return { events: wish, reply: { runId: id, cancel: 'cancelling' } }
   const next = queue === 'start-next' ? startNext(state, state.queue, run.driver) : []
-  return { events: [...wish, ...cancelledEnd(state, run, CANCELLED_RESULT), ...next], reply: { runId: id, cancel: 'cancelled' } }
+  // What an interrupted run had begun may have taken effect.
+  const startedResult = run.resume === 'asked' ? UNKNOWN_RESULT : CANCELLED_RESULT
+  return { events: [...wish, ...cancelledEnd(state, run, startedResult), ...next], reply: { runId: id, cancel: 'cancelled' } }
 }
 
 /** Ends a run whose driver stays silent. The raised fence refuses whatever that driver still writes. */

@@ -1,5 +1,5 @@
 /** Rules about who may write a run, and how it ends. */
-import type { ClaimRun, FinishRun } from './command.ts'
+import type { FinishRun } from './command.ts'
 import type { Decision } from './decision.ts'
 import type { StreamEvent } from './event.ts'
 import type { RunId } from './ids.ts'
@@ -14,16 +14,6 @@ export function requireRun(state: SessionState, id: RunId): ActiveRun {
   if (state.run === undefined) throw new ConvokeError('session_not_running', 'no run is active in this session')
   if (state.run.id !== id) throw new ConvokeError('run_mismatch', 'another run is active in this session')
   return state.run
-}
-
-/** Takes over a run. Whoever does looks at `takeovers` first: after `TAKEOVERS_MAX` it drives the run to its end and no further. */
-export function decideClaim(state: SessionState, command: ClaimRun): Decision {
-  const run = requireRun(state, command.runId)
-  if (run.driver === command.driver && state.fence === command.fence + 1) return { events: [], reply: { runId: run.id } }
-  if (state.fence !== command.fence) throw new ConvokeError('run_mismatch', 'this run was taken over by another process')
-  const fence = state.fence + 1
-  const claimed: StreamEvent = { type: 'RunClaimed', runId: run.id, fence, driver: command.driver }
-  return { events: [claimed], reply: { runId: run.id } }
 }
 
 /** Ends a run from its driver. The fence was compared before by the engine. */

@@ -13,7 +13,8 @@ import type { SessionState } from './session.ts'
 import { decideCancel, decideForceCancel } from './decide-cancel.ts'
 import { decideCalls } from './decide-calls.ts'
 import { decideMessage } from './decide-message.ts'
-import { decideClaim, decideFinish, requireRun } from './decide-run.ts'
+import { decideClaim, decideResume } from './decide-interrupt.ts'
+import { decideFinish, requireRun } from './decide-run.ts'
 import { NOTHING } from './decision.ts'
 import { ConvokeError } from './errors.ts'
 import { authorize, requireScope } from './principal.ts'
@@ -40,6 +41,8 @@ export function decide(state: SessionState | undefined, command: SessionCommand,
       return decideCalls(state, command, asker)
     case 'CancelRun':
       return decideCancel(state, command.runId, asker.user)
+    case 'ResumeRun':
+      return decideResume(state, command, asker)
     case 'SetModel':
       return decideModel(state, command, asker)
     case 'AssignSession':
@@ -73,15 +76,24 @@ function decideCreate(state: SessionState | undefined, command: Extract<SessionC
   if (asker === 'driver') throw new ConvokeError('forbidden', 'this command needs a principal')
   requireScope(asker, 'sessions:write')
   if (state !== undefined) throw new ConvokeError('session_exists', 'a session with this id exists')
-  const { title, cwd, agent, model } = command
-  const optional = { ...(cwd === undefined ? {} : { cwd }), ...(model === undefined ? {} : { model }) }
+  const { title, cwd, agent, model, onInterrupt } = command
+  const optional = {
+    ...(cwd === undefined ? {} : { cwd }),
+    ...(model === undefined ? {} : { model }),
+    ...(onInterrupt === undefined ? {} : { onInterrupt }),
+  }
   return { events: [{ type: 'SessionCreated', owner: asker.user, title, agent, ...optional }], reply: {} }
 }
 
 function decideUpdate(command: Extract<SessionCommand, { type: 'UpdateSession' }>, asker: Principal): Decision {
-  const { title, visibility } = command
-  if (title === undefined && visibility === undefined) return NOTHING
-  const change = { ...(title === undefined ? {} : { title }), ...(visibility === undefined ? {} : { visibility }) }
+  const { title, visibility, agent, onInterrupt } = command
+  const change = {
+    ...(title === undefined ? {} : { title }),
+    ...(visibility === undefined ? {} : { visibility }),
+    ...(agent === undefined ? {} : { agent }),
+    ...(onInterrupt === undefined ? {} : { onInterrupt }),
+  }
+  if (Object.keys(change).length === 0) return NOTHING
   return { events: [{ type: 'SessionUpdated', ...change, by: asker.user }], reply: {} }
 }
 

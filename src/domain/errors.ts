@@ -60,6 +60,7 @@ export const ERROR_CODES = {
   config_invalid: caller,
   agent_failed: server,
   crash_loop: server,
+  run_interrupted: server,
   model_unavailable: { fault: 'provider', retry: true },
   model_rate_limited: { fault: 'provider', retry: true },
   model_auth: { fault: 'provider', retry: false },

@@ -24,6 +24,8 @@ const STORED: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   MessageQueued: { messageId: 'm1', nextRunId: 'r2', delivery: 'steer', message, options: {}, by: 'alice' },
   RunStarted: { ...run, fence: 1, driver: 1, agent: 'coder', options: {}, by: 'alice' },
   RunClaimed: { ...run, fence: 2, driver: 2 },
+  ResumeRequested: { ...run },
+  ResumeDecided: { ...run, action: 'resume', by: 'alice' },
   TurnStarted: { ...run, turn: 1, attempt: 1, model: 'a/b' },
   AttemptStarted: { ...run, turn: 1, attempt: 2, model: 'a/b' },
   TextDelta: { ...run, delta: '' },

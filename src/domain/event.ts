@@ -23,6 +23,9 @@ export type StopReason = 'completed' | 'cancelled' | 'max_turns'
 /** How a queued message wants in: before the next model call, or as a turn of its own when the run would end. */
 export type Delivery = 'steer' | 'follow_up'
 
+/** What happens with a run whose driver died in the middle of a step: it goes on, a person is asked, it fails. */
+export type OnInterrupt = 'resume' | 'ask' | 'fail'
+
 /** What one run was asked to do differently from its session. */
 export interface RunOptions {
   readonly model?: string
@@ -51,8 +54,17 @@ export type SessionEvent =
       readonly cwd?: string
       readonly agent: string
       readonly model?: string
+      /** Absent: `resume`. */
+      readonly onInterrupt?: OnInterrupt
     }
-  | { readonly type: 'SessionUpdated'; readonly title?: string; readonly visibility?: 'PRIVATE' | 'PUBLIC'; readonly by: UserId }
+  | {
+      readonly type: 'SessionUpdated'
+      readonly title?: string
+      readonly visibility?: 'PRIVATE' | 'PUBLIC'
+      readonly agent?: string
+      readonly onInterrupt?: OnInterrupt
+      readonly by: UserId
+    }
   | { readonly type: 'SessionDeleted'; readonly by: UserId }
   | { readonly type: 'SessionAssigned'; readonly from: UserId; readonly to: UserId }
   | { readonly type: 'ModelChanged'; readonly model: string; readonly by: UserId }
@@ -95,6 +107,9 @@ export type RunEvent =
       readonly by: UserId
     }
   | { readonly type: 'RunClaimed'; readonly runId: RunId; readonly fence: number; readonly driver: number }
+  /** The run was interrupted in a step, and the session wants a person to say whether it goes on. */
+  | { readonly type: 'ResumeRequested'; readonly runId: RunId }
+  | { readonly type: 'ResumeDecided'; readonly runId: RunId; readonly action: 'resume' | 'fail'; readonly by: UserId }
   | { readonly type: 'TurnStarted'; readonly runId: RunId; readonly turn: number; readonly attempt: number; readonly model: string }
   | { readonly type: 'AttemptStarted'; readonly runId: RunId; readonly turn: number; readonly attempt: number; readonly model: string }
   | { readonly type: 'TextDelta'; readonly runId: RunId; readonly delta: string }

@@ -26,6 +26,8 @@ const SAMPLES: { readonly [Type in keyof typeof EVENT_VERSIONS]: Extract<StreamE
   MessageQueued: { type: 'MessageQueued', messageId: messageId('q'), nextRunId: OTHER, delivery: 'steer', message: hello, options: {}, by: ALICE },
   RunStarted: { type: 'RunStarted', ...run, fence: 1, driver: 1, agent: 'coder', options: {}, by: ALICE },
   RunClaimed: { type: 'RunClaimed', ...run, fence: 2, driver: 2 },
+  ResumeRequested: { type: 'ResumeRequested', ...run },
+  ResumeDecided: { type: 'ResumeDecided', ...run, action: 'resume', by: ALICE },
   TurnStarted: { type: 'TurnStarted', ...run, turn: 1, attempt: 1, model: 'a/b' },
   AttemptStarted: { type: 'AttemptStarted', ...run, turn: 1, attempt: 2, model: 'a/b' },
   TextDelta: { type: 'TextDelta', ...run, delta: 'x' },

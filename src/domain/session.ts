@@ -6,7 +6,7 @@
  * S3. `queue` and `calls` are bounded (`QUEUE_MAX`, `CALLS_MAX`); `decide` refuses a message too many; an agent fails a model that asks for too many calls at once.
  * S4. The row without `queue` and `calls` stays below 1 KB.
  */
-import type { DecisionAction, Delivery, Disposition, ProposedCall, RunOptions, StreamEvent } from './event.ts'
+import type { DecisionAction, Delivery, Disposition, OnInterrupt, ProposedCall, RunOptions, StreamEvent } from './event.ts'
 import type { MessageId, Position, RunId, UserId } from './ids.ts'
 import type { Message } from './message.ts'
 import { NO_USAGE, addUsage, type Usage } from './usage.ts'
@@ -57,6 +57,8 @@ export interface ActiveRun {
   readonly cancelling: boolean
   /** Takeovers since the last finished step. */
   readonly takeovers: number
+  /** It was interrupted in a step: `asked` waits for a person to say whether it goes on, `granted` may go on and has not yet. */
+  readonly resume?: 'asked' | 'granted'
   readonly usage: Usage
 }
 
@@ -67,6 +69,8 @@ export interface SessionState {
   readonly status: 'active' | 'deleted'
   readonly agent: string
   readonly model?: string
+  /** Absent: `resume`. */
+  readonly onInterrupt?: OnInterrupt
   /** Grows with each claim of a run; a driver's write must carry it exactly. */
   readonly fence: number
   readonly run?: ActiveRun
@@ -75,13 +79,19 @@ export interface SessionState {
   readonly calls: readonly OpenCall[]
 }
 
-/** Whether a step is under way that only its driver can end. */
+/** Whether a step is under way that only its driver can end. A run that asks whether it may go on has no driver. */
 export function hasLiveStep(state: SessionState): boolean {
+  return state.run !== undefined && state.run.resume !== 'asked' && hasOpenStep(state)
+}
+
+/** Whether a step has begun that has no result. */
+export function hasOpenStep(state: SessionState): boolean {
   return state.run !== undefined && (state.run.calling || state.calls.some((call) => call.status === 'started'))
 }
 
 /** Whether the run waits for a person and for nothing else. */
 export function isWaiting(state: SessionState): boolean {
+  if (state.run?.resume === 'asked') return true
   return state.run !== undefined && !hasLiveStep(state) && state.calls.some((call) => call.status === 'asked')
 }
 
@@ -97,6 +107,8 @@ export function evolve(state: SessionState | undefined, event: StreamEvent, posi
       return state
     case 'SessionDeleted':
       return { ...state, status: 'deleted' }
+    case 'SessionUpdated':
+      return updated(state, event)
     case 'SessionAssigned':
       return { ...state, owner: event.to }
     case 'ModelChanged':
@@ -120,10 +132,16 @@ function created(event: Extract<StreamEvent, { type: 'SessionCreated' }>): Sessi
     status: 'active',
     agent: event.agent,
     ...(event.model === undefined ? {} : { model: event.model }),
+    ...(event.onInterrupt === undefined ? {} : { onInterrupt: event.onInterrupt }),
     fence: 0,
     queue: [],
     calls: [],
   }
+}
+
+function updated(state: SessionState, { agent, onInterrupt }: Extract<StreamEvent, { type: 'SessionUpdated' }>): SessionState {
+  if (agent === undefined && onInterrupt === undefined) return state
+  return { ...state, ...(agent === undefined ? {} : { agent }), ...(onInterrupt === undefined ? {} : { onInterrupt }) }
 }
 
 function modelChanged(state: SessionState, model: string): SessionState {
@@ -167,9 +185,13 @@ function evolveRun(state: SessionState, event: StreamEvent, position: Position):
   switch (event.type) {
     case 'RunClaimed':
       return claimed(state, run, event)
+    case 'ResumeRequested':
+      return set({ resume: 'asked' })
+    case 'ResumeDecided':
+      return event.action === 'resume' ? set({ resume: 'granted' }) : state
     case 'TurnStarted':
     case 'AttemptStarted':
-      return set({ turn: event.turn, turnOpen: true, calling: true })
+      return { ...state, run: { ...goingOn(run), turn: event.turn, turnOpen: true, calling: true } }
     case 'RetryScheduled':
     case 'AttemptSuperseded':
       return run.calling ? set({ calling: false }) : state
@@ -186,6 +208,13 @@ function evolveRun(state: SessionState, event: StreamEvent, position: Position):
     default:
       return evolveCalls(state, event)
   }
+}
+
+/** The run, when it has begun a step after it was interrupted: from here on it may be interrupted anew. */
+function goingOn(run: ActiveRun): ActiveRun {
+  if (run.resume === undefined) return run
+  const { resume: _resume, ...rest } = run
+  return rest
 }
 
 /** A run that waits for a person tried nothing that could have failed: restarts meanwhile are no crash loop. */
@@ -219,8 +248,10 @@ function evolveCalls(state: SessionState, event: StreamEvent): SessionState {
       const { action, content, by } = event
       return change(event.toolCallId, { status: 'decided', decision: { action, by, ...(content === undefined ? {} : { content }) } })
     }
-    case 'ToolStarted':
-      return change(event.toolCallId, { status: 'started' })
+    case 'ToolStarted': {
+      const started = change(event.toolCallId, { status: 'started' })
+      return started.run?.resume === undefined ? started : { ...started, run: goingOn(started.run) }
+    }
     case 'ToolCompleted':
     case 'ToolRejected':
       return finishedStep(change(event.toolCallId, { status: 'ended' }))
@@ -230,5 +261,6 @@ function evolveCalls(state: SessionState, event: StreamEvent): SessionState {
 }
 
 function finishedStep(state: SessionState): SessionState {
-  return state.run === undefined || state.run.takeovers === 0 ? state : { ...state, run: { ...state.run, takeovers: 0 } }
+  const { run } = state
+  return run === undefined || (run.takeovers === 0 && run.resume === undefined) ? state : { ...state, run: { ...goingOn(run), takeovers: 0 } }
 }

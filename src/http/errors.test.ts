@@ -35,7 +35,7 @@ const FROZEN: Readonly<Record<number, readonly string[]>> = {
   422: ['invalid_body'],
   429: ['queue_full'],
   431: ['headers_too_large'],
-  500: ['config_invalid', 'agent_failed', 'crash_loop', 'store_failed', 'store_locked', 'store_newer', 'internal_error'],
+  500: ['config_invalid', 'agent_failed', 'crash_loop', 'run_interrupted', 'store_failed', 'store_locked', 'store_newer', 'internal_error'],
   502: ['model_auth', 'model_refused', 'model_context_overflow', 'model_protocol', 'model_unavailable'],
   503: ['model_rate_limited', 'too_many_streams', 'request_timeout', 'overloaded', 'shutting_down', 'store_unknown'],
 }

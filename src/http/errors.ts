@@ -39,6 +39,7 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   config_invalid: 500,
   agent_failed: 500,
   crash_loop: 500,
+  run_interrupted: 500,
   store_failed: 500,
   store_locked: 500,
   store_newer: 500,

@@ -1,5 +1,5 @@
 /** The session list's fold: one row per session, changed only by events that a list shows. */
-import type { Recorded } from '../domain/event.ts'
+import type { OnInterrupt, Recorded, StreamEvent } from '../domain/event.ts'
 import type { Position, RunId, SessionId, UserId } from '../domain/ids.ts'
 
 /** A session as lists and details show it. */
@@ -10,6 +10,8 @@ export interface SessionSummary {
   readonly cwd?: string
   readonly agent: string
   readonly model?: string
+  /** Absent: `resume`. */
+  readonly onInterrupt?: OnInterrupt
   readonly status: 'active' | 'deleted'
   readonly visibility: 'PRIVATE' | 'PUBLIC'
   readonly createdAtMs: number
@@ -22,6 +24,8 @@ export interface SessionSummary {
     readonly startedAt?: Position
     /** Calls that wait for a decision: the run waits until there is none. */
     readonly asked?: readonly string[]
+    /** It was interrupted, and waits for a person to say whether it goes on. */
+    readonly resume?: 'asked'
     readonly error?: string
     readonly code?: string
   }
@@ -33,8 +37,12 @@ export interface SessionSummary {
 export function summarize(id: SessionId, summary: SessionSummary | undefined, recorded: Recorded): SessionSummary | undefined {
   const { event, atMs } = recorded
   if (event.type === 'SessionCreated') {
-    const { owner, title, cwd, agent, model } = event
-    const optional = { ...(cwd === undefined ? {} : { cwd }), ...(model === undefined ? {} : { model }) }
+    const { owner, title, cwd, agent, model, onInterrupt } = event
+    const optional = {
+      ...(cwd === undefined ? {} : { cwd }),
+      ...(model === undefined ? {} : { model }),
+      ...(onInterrupt === undefined ? {} : { onInterrupt }),
+    }
     const times = { createdAtMs: atMs, updatedAtMs: atMs }
     return { id, owner, title, agent, ...optional, status: 'active', visibility: 'PRIVATE', ...times, run: { state: 'idle' }, messageCount: 0 }
   }
@@ -42,7 +50,7 @@ export function summarize(id: SessionId, summary: SessionSummary | undefined, re
   const set = (change: Partial<SessionSummary>): SessionSummary => ({ ...summary, ...change, updatedAtMs: Math.max(atMs, summary.updatedAtMs) })
   switch (event.type) {
     case 'SessionUpdated':
-      return set({ ...(event.title === undefined ? {} : { title: event.title }), ...(event.visibility === undefined ? {} : { visibility: event.visibility }) })
+      return set(updated(event))
     case 'SessionDeleted':
       return set({ status: 'deleted' })
     case 'SessionAssigned':
@@ -61,6 +69,10 @@ export function summarize(id: SessionId, summary: SessionSummary | undefined, re
       return summary.run.state === 'running' ? summary : { ...summary, run: running(summary.run) }
     case 'ApprovalRequested':
       return set({ run: { ...summary.run, state: 'waiting', asked: [...new Set([...(summary.run.asked ?? []), ...event.toolCallIds])] } })
+    case 'ResumeRequested':
+      return set({ run: { ...summary.run, state: 'waiting', resume: 'asked' } })
+    case 'ResumeDecided':
+      return set({ run: decidedResume(summary.run) })
     case 'ApprovalDecided':
       return set({ run: answered(summary.run, event.toolCallId) })
     case 'RunCompleted':
@@ -72,13 +84,28 @@ export function summarize(id: SessionId, summary: SessionSummary | undefined, re
   }
 }
 
+function updated(event: Extract<StreamEvent, { type: 'SessionUpdated' }>): Partial<SessionSummary> {
+  const { title, visibility, agent, onInterrupt } = event
+  return {
+    ...(title === undefined ? {} : { title }),
+    ...(visibility === undefined ? {} : { visibility }),
+    ...(agent === undefined ? {} : { agent }),
+    ...(onInterrupt === undefined ? {} : { onInterrupt }),
+  }
+}
+
 type RunSummary = SessionSummary['run']
 
 /** The run after one of its calls needs no decision any more. */
 function answered(run: RunSummary, toolCallId: string): RunSummary {
   if (run.state !== 'waiting') return run
   const asked = run.asked?.filter((id) => id !== toolCallId) ?? []
-  return asked.length === 0 ? running(run) : { ...run, asked }
+  return asked.length === 0 && run.resume === undefined ? running(run) : { ...run, asked }
+}
+
+/** The run after a person said whether it goes on. Calls may still wait for their own answers. */
+function decidedResume({ resume: _resume, ...run }: RunSummary): RunSummary {
+  return run.asked === undefined || run.asked.length === 0 ? running(run) : run
 }
 
 function running(run: RunSummary): RunSummary {

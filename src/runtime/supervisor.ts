@@ -3,17 +3,22 @@
  *
  * V1. A run that a commit starts is driven at once; a lost hint, also one to a driver, is repaired by a poll every `POLL_MS`.
  * V2. At the start, and in each poll, runs of a driver that is gone are claimed, with a higher fence, and continued (P5).
+ *     What its tools left running is ended first.
  * V3. A cancel that its driver has not confirmed after `CANCEL_CONFIRM_MS` ends the run over the driver's head (P8).
  */
 import type { RunEvent } from '../domain/event.ts'
 import type { RunId, SessionId } from '../domain/ids.ts'
+import type { SessionState } from '../domain/session.ts'
+import type { ToolIntent } from '../domain/tool.ts'
 import type { UnfinishedRun } from '../log/store.ts'
 import type { LiveBatch } from '../stream/hub.ts'
 import type { Agent } from './agent.ts'
 import { CANCEL_CONFIRM_MS } from '../domain/decide-cancel.ts'
 import { TAKEOVERS_MAX } from '../domain/decide-run.ts'
 import { ConvokeError } from '../domain/errors.ts'
+import { isTerminal } from '../domain/event.ts'
 import { isWaiting } from '../domain/session.ts'
+import { READ_EVENTS_MAX } from '../log/store.ts'
 import { RunDriver, type DrivenRun, type DriverParts } from './driver.ts'
 
 /** How often lost hints are looked for, in ms. */
@@ -27,6 +32,8 @@ const POLL_PAGE = 1000
 export interface SupervisorOptions extends DriverParts {
   /** The agent of that name, or `undefined`. */
   readonly agent: (name: string) => Agent | undefined
+  /** Ends what a call of a process that is gone has left running. Must not throw. */
+  readonly killGroup: (intent: ToolIntent) => void
 }
 
 /** Starts, takes over and releases runs. */
@@ -83,6 +90,7 @@ export class Supervisor {
     batch.events.forEach((event, index) => {
       if (event.type === 'RunStarted') this.#drive(batch.stream, event, batch.from + index)
       if (event.type === 'CancelRequested') this.#confirmCancel(batch.stream, event.runId)
+      if (event.type === 'ResumeDecided' && event.action === 'resume') void this.#resume(batch.stream, event.runId)
     })
   }
 
@@ -94,6 +102,18 @@ export class Supervisor {
     const agent = this.#options.agent(started.agent) ?? missingAgent(started.agent)
     const done = driver.drive(agent).finally(() => this.#driving.delete(runId))
     this.#driving.set(runId, { driver, done })
+  }
+
+  /** A person said that an interrupted run goes on. */
+  async #resume(stream: SessionId, runId: RunId): Promise<void> {
+    const { store, telemetry } = this.#options
+    try {
+      const state = await store.state(stream)
+      if (state?.run?.id === runId) await this.#takeOver({ stream, runId, driver: state.run.driver, fence: state.fence, owner: state.owner })
+    } catch (error) {
+      // The poll finds it undriven.
+      telemetry.log('error', 'a run could not be resumed', { run: runId, error: String(error) })
+    }
   }
 
   #confirmCancel(stream: SessionId, runId: RunId): void {
@@ -157,16 +177,32 @@ export class Supervisor {
     const { store, committer, clock } = this.#options
     const { stream, runId, fence } = unfinished
     const state = await store.state(stream)
-    if (state?.run?.id !== runId || state.fence !== fence) return
+    if (state?.run?.id !== runId || state.fence !== fence || state.run.resume === 'asked') return
+    await this.#endLeftovers(stream, state)
     const command = { type: 'ClaimRun', runId, fence, driver: store.driver } as const
     const [outcome] = await committer.commit([{ kind: 'decide', stream, command, asker: 'driver', atMs: clock.nowMs() }])
-    if (outcome?.kind !== 'appended') return
+    // An interrupted run may end here, or ask whether it may go on.
+    if (outcome?.kind !== 'appended' || outcome.events.some((event) => event.type === 'ResumeRequested' || isTerminal(event))) return
     const page = await store.read(stream, state.run.startedAt - 1, 1)
     const started = page?.events[0]?.event
     if (started?.type !== 'RunStarted') return
     // A run that waits for a person has brought nobody down, however often it was taken over.
     const agent = state.run.takeovers >= TAKEOVERS_MAX && !isWaiting(state) ? undefined : started.agent
     this.#drive(stream, agent === undefined ? { ...started, agent: CRASH_LOOP } : started, state.run.startedAt, fence + 1)
+  }
+
+  /** Kills the process groups of calls that have no result (P5): whatever becomes of the run, nothing of them may act any more. */
+  async #endLeftovers(stream: SessionId, state: SessionState): Promise<void> {
+    const open = state.calls.filter((call) => call.status === 'started')
+    for (let after = (open[0]?.proposedAt ?? 0) - 1; open.length > 0;) {
+      const page = await this.#options.store.read(stream, after, READ_EVENTS_MAX)
+      for (const { event } of page?.events ?? []) {
+        const isOpen = event.type === 'ToolStarted' && open.some((call) => call.id === event.toolCallId)
+        if (isOpen && event.intent !== undefined) this.#options.killGroup(event.intent)
+      }
+      after += page?.events.length ?? 0
+      if (page === undefined || page.events.length === 0 || after >= page.head) return
+    }
   }
 }
 

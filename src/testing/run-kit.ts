@@ -4,10 +4,11 @@
  * The log's engine, the hub and the committer are handed in, so that the kit fits every engine.
  */
 import type { CancelRun, DecideCalls, SendMessage, SessionCommand, Reply } from '../domain/command.ts'
-import type { DecisionAction, Recorded, RunOptions, StreamEvent } from '../domain/event.ts'
+import type { DecisionAction, OnInterrupt, Recorded, RunOptions, StreamEvent } from '../domain/event.ts'
 import type { RunId, SessionId } from '../domain/ids.ts'
 import type { Random, Telemetry } from '../domain/ports.ts'
 import type { Principal } from '../domain/principal.ts'
+import type { ToolIntent } from '../domain/tool.ts'
 import type { Agent } from '../runtime/agent.ts'
 import type { DriverParts } from '../runtime/driver.ts'
 import type { ManualClock } from './manual-clock.ts'
@@ -49,6 +50,8 @@ export async function settle(turns = 40): Promise<void> {
 export interface RunHostOptions extends DriverParts {
   readonly clock: ManualClock
   readonly agents: readonly Agent[]
+  /** Told what a takeover ends. */
+  readonly killGroup?: (intent: ToolIntent) => void
 }
 
 /** One process that drives runs. */
@@ -58,7 +61,8 @@ export interface RunHost extends RunHostOptions {
 
 /** A supervisor over the parts, not started yet. */
 export function runHost(options: RunHostOptions): RunHost {
-  const supervisor = new Supervisor({ ...options, agent: (name) => options.agents.find((agent) => agent.name === name) })
+  const killGroup = options.killGroup ?? (() => undefined)
+  const supervisor = new Supervisor({ ...options, killGroup, agent: (name) => options.agents.find((agent) => agent.name === name) })
   return { ...options, supervisor }
 }
 
@@ -69,7 +73,7 @@ export interface RunSession {
   readonly id: SessionId
   /** The run of the newest message that started one or would start one. */
   readonly run: RunId
-  create(options?: { readonly agent?: string; readonly model?: string }): Promise<void>
+  create(options?: { readonly agent?: string; readonly model?: string; readonly onInterrupt?: OnInterrupt }): Promise<void>
   /** Says `text`. Without `more` it starts a run and is refused while one is active. */
   send(text: string, options?: RunOptions, more?: Partial<SendMessage>): Promise<Reply>
   steer(text: string): Promise<Reply>
@@ -116,8 +120,9 @@ export function runSession(host: RunHost, id: SessionId, random: Random): RunSes
     get run() {
       return run
     },
-    async create({ agent = 'convoke', model } = {}) {
-      await execute({ type: 'CreateSession', title: 'a title', agent, ...(model === undefined ? {} : { model }) })
+    async create({ agent = 'convoke', model, onInterrupt } = {}) {
+      const optional = { ...(model === undefined ? {} : { model }), ...(onInterrupt === undefined ? {} : { onInterrupt }) }
+      await execute({ type: 'CreateSession', title: 'a title', agent, ...optional })
     },
     async send(text, options = {}, more = {}) {
       const ids = { messageId: messageId(random.uuid()), newRunId: runId(random.uuid()), driver: store.driver }

@@ -31,7 +31,7 @@ describe.each(ENGINES)('a run over %s', (engine) => {
     ])
     expect(log.at(-2)?.event).toMatchObject({ finishReason: 'stop', turn: 1 })
     const { batches } = await r.store.readFeed(TESTER.user, 0, 1000)
-    expect(batches.at(-1)?.events.map(({ type }) => type)).toEqual(['MessageAdded', 'UsageReported', 'TurnCompleted', 'RunCompleted'])
+    expect(batches.at(-1)?.events.map(({ type }) => type)).toEqual(['TextCompleted', 'MessageAdded', 'UsageReported', 'TurnCompleted', 'RunCompleted'])
   })
 
   test('goes on with the results of its tools until the model asks for nothing more', async () => {

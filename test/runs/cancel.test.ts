@@ -43,7 +43,7 @@ const STATES: readonly State[] = [
   {
     name: 'calling the model',
     options: { script: [[...thinking('h'), ...text('half'), NEVER]] },
-    reached: (r) => r.until('TextCompleted'),
+    reached: (r) => r.until('TextDelta'),
     reply: 'cancelling',
     results: [],
   },
@@ -146,7 +146,7 @@ describe('what a cancel leaves', () => {
   test('the session takes the next message, and the model sees what was cut off', async () => {
     const r = await rig({ script: (_request, call) => (call === 0 ? [...text('half'), NEVER] : END) })
     await r.send('a')
-    await r.until('TextCompleted')
+    await r.until('TextDelta')
     await r.cancel()
     await r.ended()
     await r.send('b')
@@ -179,7 +179,7 @@ describe('what a cancel leaves', () => {
   test('deleting the session ends its run, and drops what waits', async () => {
     const r = await rig({ script: [[...text('x'), NEVER]] })
     await r.send('a')
-    await r.until('TextCompleted')
+    await r.until('TextDelta')
     await r.followUp('b')
     await r.execute({ type: 'DeleteSession' })
     expect(await r.ended()).toMatchObject({ stopReason: 'cancelled' })
@@ -231,7 +231,7 @@ describe('a driver that does not confirm', () => {
     const g = gate()
     const r = await rig({ script: [[...text('half'), g.passed, ...text('more'), NEVER]], models: { deaf: true } })
     await r.send('hi')
-    await r.until('TextCompleted')
+    await r.until('TextDelta')
     await r.cancel()
     g.open()
     expect(await r.ended()).toMatchObject({ stopReason: 'cancelled' })
@@ -242,7 +242,7 @@ describe('a driver that does not confirm', () => {
     const g = gate()
     const r = await rig({ script: (_request, call) => (call === 0 ? [...text('half'), g.passed, ...text('late'), stop()] : END), models: { deaf: true } })
     await r.send('a')
-    await r.until('TextCompleted')
+    await r.until('TextDelta')
     const first = r.run
     await r.send('b', {}, { whenBusy: 'interrupt' })
     r.clock.advance(150)
@@ -272,7 +272,7 @@ describe('a process that dies before it confirmed', () => {
   test('leaves the end to the next one', async () => {
     const first = await rig({ script: [[...text('half'), NEVER]], models: { deaf: true } })
     await first.send('hi')
-    await first.until('TextCompleted')
+    await first.until('TextDelta')
     await first.cancel()
     const r = await first.restart({ script: [END] })
     expect(await r.ended(first.run)).toMatchObject({ stopReason: 'cancelled' })

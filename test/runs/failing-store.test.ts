@@ -104,7 +104,7 @@ test('a forced cancel whose write failed is logged, and the run still ends as ca
     fateOf: (_commit, writes) => (failing && writes[0]?.kind === 'decide' && writes[0].command.type === 'ForceCancel' ? 'fail-before' : 'pass'),
   })
   await r.send('hi')
-  await r.until('TextCompleted')
+  await r.until('TextDelta')
   failing = true
   await r.cancel()
   r.clock.advance(150)

@@ -49,7 +49,7 @@ describe.each(ENGINES)('over %s', (engine) => {
     const r = await rig({ engine, script: (_request, call) => (call === 0 ? [...text('long'), new Promise(() => undefined)] : END) })
     await r.send('start')
     const first = r.run
-    await r.until('TextCompleted')
+    await r.until('TextDelta')
     await r.followUp('patient')
     await r.send('stop that', {}, { whenBusy: 'interrupt' })
     expect(r.run).not.toBe(first)

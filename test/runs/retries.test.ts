@@ -177,7 +177,7 @@ describe('a process that goes away', () => {
     const never = new Promise(() => undefined)
     const first = await rig({ script: [[...text('lost'), never]] })
     await first.send('hi')
-    await first.until('TextCompleted')
+    await first.until('TextDelta')
     const r = await first.restart({ script: [[...text('kept'), stop()]] })
     await r.ended(first.run)
     const log = await r.log()
@@ -186,7 +186,6 @@ describe('a process that goes away', () => {
     expect(log.map(({ event }) => event.type).slice(3)).toEqual([
       'TurnStarted',
       'TextDelta',
-      'TextCompleted',
       'RunClaimed',
       'AttemptSuperseded',
       'AttemptStarted',

@@ -94,9 +94,8 @@ async function boot(options: RigOptions, opened: Opened, startMs: number, random
     random,
     telemetry,
     folders: async () => ({ workspace: '/nowhere', outputFolder: '/nowhere' }),
-    killGroup: (intent) => void killed.push(intent),
   })
-  const host = runHost({ store, hub, committer, clock, telemetry, agents: [agent, ...(options.agents ?? [])] })
+  const host = runHost({ store, hub, committer, clock, telemetry, agents: [agent, ...(options.agents ?? [])], killGroup: (intent) => void killed.push(intent) })
   const session = runSession(host, TEST_SESSION, random)
   return Object.defineProperties(
     {

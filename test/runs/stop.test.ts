@@ -80,7 +80,7 @@ describe('a stop (P14)', () => {
   test('cuts off what does not end in time; the next start goes on', async () => {
     const r = await rig({ script: [[...text('x'), NEVER]] })
     await r.send('hi')
-    await r.until('TextCompleted')
+    await r.until('TextDelta')
     const { watch, stopped } = stopping(r, 5000)
     await settle()
     r.clock.advance(4999)

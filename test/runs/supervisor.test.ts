@@ -11,7 +11,7 @@ describe.each(ENGINES)('a start over %s', (engine) => {
   test('takes over what another process left, under a higher fence, and ends it once', async () => {
     const first = await rig({ engine, script: [[...text('half'), NEVER]] })
     await first.send('hi')
-    await first.until('TextCompleted')
+    await first.until('TextDelta')
     const r = await first.restart({ script: [END] })
     expect(await r.ended(first.run)).toMatchObject({ stopReason: 'completed' })
     expect(await r.events('RunClaimed')).toEqual([{ type: 'RunClaimed', runId: first.run, fence: 2, driver: r.store.driver }])
@@ -119,7 +119,7 @@ describe('lost hints', () => {
   test('a cancel that nobody was told of is seen at the next poll', async () => {
     const r = await rig({ script: [[...text('half'), NEVER]] })
     await r.send('hi')
-    await r.until('TextCompleted')
+    await r.until('TextDelta')
     await commitSilently(r, { type: 'CancelRun', runId: r.run })
     r.clock.advance(1000)
     expect(await r.ended()).toMatchObject({ stopReason: 'cancelled' })
@@ -128,7 +128,7 @@ describe('lost hints', () => {
   test('and one of a driver that does not confirm is forced by the poll after it', async () => {
     const r = await rig({ script: [[...text('half'), NEVER]], models: { deaf: true } })
     await r.send('hi')
-    await r.until('TextCompleted')
+    await r.until('TextDelta')
     await commitSilently(r, { type: 'CancelRun', runId: r.run })
     r.clock.advance(1000)
     await settle()
@@ -171,7 +171,7 @@ describe('one driver (P4)', () => {
     const g = gate()
     const r = await rig({ script: [[...text('mine'), g.passed, ...text('stale'), stop()]], models: { deaf: true } })
     await r.send('hi')
-    await r.until('TextCompleted')
+    await r.until('TextDelta')
     await take(r)
     const log = await r.log()
     g.open()
@@ -205,10 +205,10 @@ describe('a crash loop', () => {
     const { run } = first
     let r = first
     for (let takeovers = 1; takeovers <= 3; takeovers++) {
-      await r.until('TextCompleted', takeovers)
+      await r.until('TextDelta', takeovers)
       r = await r.restart()
     }
-    await r.until('TextCompleted', 4)
+    await r.until('TextDelta', 4)
     expect(r.supervisor.active).toBe(1)
     r = await r.restart()
     expect(await r.ended(run)).toMatchObject({ type: 'RunFailed', code: 'crash_loop', error: 'the run was interrupted 3 times without progress' })

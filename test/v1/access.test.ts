@@ -34,6 +34,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   decideToolCalls: { run_id: UNKNOWN, decisions: {} },
   resolveToolCalls: { run_id: UNKNOWN, decisions: {} },
   cancelRun: { run_id: UNKNOWN },
+  resumeRun: { run_id: UNKNOWN, action: 'resume' },
   setModel: { run_id: UNKNOWN, model: 'demo/convoke' },
 }
 const SCOPE_OF: Readonly<Record<string, (typeof SCOPES)[number] | undefined>> = {
@@ -51,6 +52,7 @@ const SCOPE_OF: Readonly<Record<string, (typeof SCOPES)[number] | undefined>> = 
   decideToolCalls: 'approvals:decide',
   resolveToolCalls: 'approvals:decide',
   cancelRun: 'sessions:write',
+  resumeRun: 'sessions:write',
   setModel: 'sessions:write',
   sessionEvents: 'sessions:read',
   allEvents: 'sessions:read',

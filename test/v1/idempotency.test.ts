@@ -25,6 +25,7 @@ async function asking(): Promise<DrivenRun> {
   const events: StreamEvent[] = [
     { type: 'ToolCallsProposed', runId: run.id, turn: 1, calls: [{ id: 'c1', name: 'bash', arguments: {}, disposition: 'ask' }] },
     { type: 'ApprovalRequested', runId: run.id, toolCallIds: ['c1'] },
+    { type: 'ResumeRequested', runId: run.id },
   ]
   await surface.record(run, events)
   return run
@@ -78,6 +79,14 @@ const WRITES: readonly {
     path: 'model',
     body: (run_id) => ({ run_id, model: 'demo/convoke' }),
     other: (run_id) => ({ run_id, model: 'convoke' }),
+    events: 1,
+  },
+  {
+    name: 'an answer to an interrupted run',
+    method: 'POST',
+    path: 'resume',
+    body: (run_id) => ({ run_id, action: 'resume' }),
+    other: (run_id) => ({ run_id, action: 'fail' }),
     events: 1,
   },
   { name: 'a deletion', method: 'DELETE', path: '', events: 4 },

@@ -99,6 +99,7 @@ const WIRE: readonly (readonly [StreamEvent, string, Record<string, unknown>])[]
   [{ type: 'SessionCreated', owner: ANN, title: 't', agent: 'a', cwd: '/w', model: 'm' }, 'session_created', { title: 't', cwd: '/w', agent: 'a', model: 'm' }],
   [{ type: 'SessionUpdated', title: 't', by: ANN }, 'session_updated', { title: 't' }],
   [{ type: 'SessionUpdated', visibility: 'PUBLIC', by: ANN }, 'session_updated', { visibility: 'PUBLIC' }],
+  [{ type: 'SessionUpdated', agent: 'a', onInterrupt: 'ask', by: ANN }, 'session_updated', { agent: 'a', on_interrupt: 'ask' }],
   [{ type: 'SessionDeleted', by: ANN }, 'session_deleted', { by: 'ann' }],
   [{ type: 'SessionAssigned', from: ANN, to: userId('bob') }, 'session_assigned', { to: 'bob' }],
   [{ type: 'ModelChanged', model: 'm', by: ANN }, 'model_changed', { model: 'm', by: 'ann' }],
@@ -133,6 +134,8 @@ const WIRE: readonly (readonly [StreamEvent, string, Record<string, unknown>])[]
     { ...run, tool_call_id: 'c1', action: 'custom_result', by: 'ann' },
   ],
   [{ type: 'RunClaimed', runId: RUN, fence: 3, driver: 4 }, 'run_claimed', run],
+  [{ type: 'ResumeRequested', runId: RUN }, 'resume_requested', run],
+  [{ type: 'ResumeDecided', runId: RUN, action: 'fail', by: ANN }, 'resume_decided', { ...run, action: 'fail', by: 'ann' }],
   [{ type: 'CancelRequested', runId: RUN, by: ANN }, 'cancel_requested', { ...run, by: 'ann' }],
   [{ type: 'Unknown', originalType: 'FromTheFuture' }, 'unknown', { original_type: 'FromTheFuture' }],
 ]

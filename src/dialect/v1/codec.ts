@@ -145,9 +145,15 @@ function additionalEvent(event: Exclude<StreamEvent, { type: 'RunStarted' }>): W
       return additional('approval_decided', { run_id: runId, tool_call_id: toolCallId, action, by })
     }
     case 'SessionCreated':
-      return additional('session_created', { title: event.title, cwd: event.cwd ?? null, agent: event.agent, model: event.model ?? null })
+      return additional('session_created', {
+        title: event.title,
+        cwd: event.cwd ?? null,
+        agent: event.agent,
+        model: event.model ?? null,
+        on_interrupt: event.onInterrupt,
+      })
     case 'SessionUpdated':
-      return additional('session_updated', { title: event.title, visibility: event.visibility })
+      return additional('session_updated', { title: event.title, visibility: event.visibility, agent: event.agent, on_interrupt: event.onInterrupt })
     case 'SessionDeleted':
       return additional('session_deleted', { by: event.by })
     case 'SessionAssigned':
@@ -158,6 +164,10 @@ function additionalEvent(event: Exclude<StreamEvent, { type: 'RunStarted' }>): W
       return additional('todos_updated', { run_id: event.runId, todos: event.todos })
     case 'RunClaimed':
       return additional('run_claimed', { run_id: event.runId })
+    case 'ResumeRequested':
+      return additional('resume_requested', { run_id: event.runId })
+    case 'ResumeDecided':
+      return additional('resume_decided', { run_id: event.runId, action: event.action, by: event.by })
     case 'CancelRequested':
       return additional('cancel_requested', { run_id: event.runId, by: event.by })
     case 'Unknown':

@@ -26,7 +26,15 @@ const DECISION_ERRORS = [
 
 /** The routes about runs. */
 export function runRoutes(context: V1Context): readonly Route[] {
-  return [pendingTools(context), decideOne(context), decideMany(context, 'decisions'), decideMany(context, 'resolve'), cancelRun(context), setModel(context)]
+  return [
+    pendingTools(context),
+    decideOne(context),
+    decideMany(context, 'decisions'),
+    decideMany(context, 'resolve'),
+    cancelRun(context),
+    resumeRun(context),
+    setModel(context),
+  ]
 }
 
 function pendingTools(context: V1Context): Route {
@@ -137,6 +145,27 @@ function cancelRun(context: V1Context): Route {
       const result = await context.commands.execute(id, command, call.principal, call.idempotency(body))
       const status = result.reply.cancel ?? 'cancelling'
       return { status: 200, json: { cancelled: true, run_id: body.run_id, status, position: result.to }, headers: replayHeaders(result) }
+    },
+  }
+}
+
+function resumeRun(context: V1Context): Route {
+  return {
+    method: 'post',
+    path: '/v1/sessions/{id}/resume',
+    id: 'resumeRun',
+    summary: 'Says whether an interrupted run goes on',
+    tag: 'runs',
+    params: PARAMS,
+    body: wire.Resume,
+    answers: { 200: { description: 'The answer stands', schema: wire.Resumed } },
+    errors: ['invalid_id', 'not_found', 'session_not_running', 'run_mismatch', 'decision_conflict', 'idempotency_key_reused', 'unauthorized', 'forbidden'],
+    async handle(call) {
+      const id = sessionIdOf(call.param('id'))
+      const body = await call.json(wire.Resume)
+      const command = { type: 'ResumeRun', runId: runId(body.run_id.toLowerCase()), action: body.action } as const
+      const result = await context.commands.execute(id, command, call.principal, call.idempotency(body))
+      return { status: 200, json: { accepted: true, run_id: body.run_id, position: result.to }, headers: replayHeaders(result) }
     },
   }
 }

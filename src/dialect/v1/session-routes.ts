@@ -74,13 +74,12 @@ function createSession(context: V1Context): Route {
       requireScope(call.principal, 'sessions:write')
       const body = await call.json(wire.CreateSession)
       const idempotency = call.idempotency(body)
-      const agent = body.agent ?? context.agents[0] ?? ''
-      if (!context.agents.includes(agent))
-        throw new ConvokeError('invalid_request', `there is no agent ${agent}`, { errors: [{ pointer: '/agent', detail: 'unknown agent' }] })
+      const agent = requireAgent(context, body.agent ?? context.agents[0] ?? '')
       const cwd = body.cwd == null ? {} : { cwd: await context.resolveCwd(body.cwd) }
       const model = body.model === undefined ? {} : { model: context.models.resolve(body.model) }
-      const id = sessionId(context.random.uuid())
-      const result = await context.commands.execute(id, { type: 'CreateSession', title: body.title, agent, ...cwd, ...model }, call.principal, idempotency)
+      const onInterrupt = body.on_interrupt === undefined ? {} : { onInterrupt: body.on_interrupt }
+      const command = { type: 'CreateSession', title: body.title, agent, ...cwd, ...model, ...onInterrupt } as const
+      const result = await context.commands.execute(sessionId(context.random.uuid()), command, call.principal, idempotency)
       if (!result.replayed) context.onSessionCreated(result.stream)
       const summary = await findSession(context, result.stream, call.principal, 'sessions:write')
       return { status: 201, json: encodeSession(summary), headers: { location: `/v1/sessions/${result.stream}`, ...replayHeaders(result) } }
@@ -109,16 +108,21 @@ function updateSession(context: V1Context): Route {
     method: 'patch',
     path: '/v1/sessions/{id}',
     id: 'updateSession',
-    summary: 'Changes a session’s title or visibility',
+    summary: 'Changes a session: title, visibility, agent, what an interruption means',
     tag: 'sessions',
     params: SESSION_PARAMS,
     body: wire.UpdateSession,
     answers: { 200: { description: 'The session and the server’s settings', schema: wire.SessionDetail } },
-    errors: ['invalid_id', 'not_found', 'idempotency_key_reused', 'unauthorized', 'forbidden'],
+    errors: ['invalid_id', 'invalid_request', 'not_found', 'idempotency_key_reused', 'unauthorized', 'forbidden'],
     async handle(call) {
       const id = sessionIdOf(call.param('id'))
       const body = await call.json(wire.UpdateSession)
-      const change = { ...(body.title == null ? {} : { title: body.title }), ...(body.visibility == null ? {} : { visibility: body.visibility }) }
+      const change = {
+        ...(body.title == null ? {} : { title: body.title }),
+        ...(body.visibility == null ? {} : { visibility: body.visibility }),
+        ...(body.agent == null ? {} : { agent: requireAgent(context, body.agent) }),
+        ...(body.on_interrupt == null ? {} : { onInterrupt: body.on_interrupt }),
+      }
       const result = await context.commands.execute(id, { type: 'UpdateSession', ...change }, call.principal, call.idempotency(body))
       return { status: 200, json: await sessionDetail(context, call, 'sessions:write'), headers: replayHeaders(result) }
     },
@@ -143,6 +147,12 @@ function deleteSession(context: V1Context): Route {
   }
 }
 
+/** @throws {ConvokeError} `invalid_request` */
+function requireAgent(context: V1Context, agent: string): string {
+  if (context.agents.includes(agent)) return agent
+  throw new ConvokeError('invalid_request', `there is no agent ${agent}`, { errors: [{ pointer: '/agent', detail: 'unknown agent' }] })
+}
+
 async function sessionDetail(context: V1Context, call: Call, scope: Scope): Promise<wire.SessionDetail> {
   const found = await context.reads.sessionAt(sessionIdOf(call.param('id')))
   const summary = authorizedSession(call.principal, scope, found?.summary)
@@ -163,6 +173,7 @@ export function encodeSession(summary: SessionSummary): wire.Session {
       state,
       ...(run.runId === undefined ? {} : { run_id: run.runId }),
       ...(run.state === 'waiting' ? { waiting: true as const } : {}),
+      ...(run.resume === undefined ? {} : { resume: run.resume }),
       ...(run.error === undefined ? {} : { error: run.error }),
       ...(run.code === undefined ? {} : { code: run.code }),
     },
@@ -170,6 +181,7 @@ export function encodeSession(summary: SessionSummary): wire.Session {
     visibility: summary.visibility,
     agent: summary.agent,
     model: summary.model ?? null,
+    on_interrupt: summary.onInterrupt ?? 'resume',
     message_count: summary.messageCount,
   }
 }

@@ -38,6 +38,8 @@ const WIRE: readonly [EventName, string, object][] = [
   ['message_queued', 'MessageQueued', { message_id: ID, next_run_id: ID, delivery: 'steer', message }],
   ['approval_decided', 'ApprovalDecided', { ...run, tool_call_id: 'c1', action: 'accept', by: '' }],
   ['run_claimed', 'RunClaimed', run],
+  ['resume_requested', 'ResumeRequested', run],
+  ['resume_decided', 'ResumeDecided', { ...run, action: 'resume', by: '' }],
   ['cancel_requested', 'CancelRequested', { ...run, by: '' }],
   ['unknown', 'Unknown', { original_type: '' }],
 ]

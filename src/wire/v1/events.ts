@@ -51,12 +51,24 @@ export const CONTRACT_EVENTS = {
   run_error: z.object({ ...run, error: z.string(), retryable: z.literal(false), code: z.string() }),
 } as const
 
+const onInterrupt = z.enum(['resume', 'ask', 'fail'])
 const delivery = z.enum(['steer', 'follow_up'])
 
 /** Events that only this server has, by SSE name. */
 export const ADDITIONAL_EVENTS = {
-  session_created: z.object({ title: z.string(), cwd: z.string().nullable(), agent: z.string(), model: z.string().nullable() }),
-  session_updated: z.object({ title: z.string().optional(), visibility: z.enum(['PRIVATE', 'PUBLIC']).optional() }),
+  session_created: z.object({
+    title: z.string(),
+    cwd: z.string().nullable(),
+    agent: z.string(),
+    model: z.string().nullable(),
+    on_interrupt: onInterrupt.optional(),
+  }),
+  session_updated: z.object({
+    title: z.string().optional(),
+    visibility: z.enum(['PRIVATE', 'PUBLIC']).optional(),
+    agent: z.string().optional(),
+    on_interrupt: onInterrupt.optional(),
+  }),
   session_deleted: z.object({ by: z.string() }),
   session_assigned: z.object({ to: z.string() }),
   model_changed: z.object({ model: z.string(), by: z.string() }),
@@ -65,6 +77,8 @@ export const ADDITIONAL_EVENTS = {
   message_queued: z.object({ message_id: uuid, next_run_id: uuid, delivery, message: Message }),
   approval_decided: z.object({ ...run, tool_call_id: z.string(), action: z.enum(['accept', 'reject', 'custom_result']), by: z.string() }),
   run_claimed: z.object(run),
+  resume_requested: z.object(run),
+  resume_decided: z.object({ ...run, action: z.enum(['resume', 'fail']), by: z.string() }),
   cancel_requested: z.object({ ...run, by: z.string() }),
   unknown: z.object({ original_type: z.string() }).describe('an event that this server cannot read; it keeps its place'),
 } as const

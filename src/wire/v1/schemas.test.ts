@@ -100,7 +100,11 @@ describe('a message', () => {
     ['an unknown type', sent({ type: 'steer' }), false],
     ['a run that is no UUID', sent({ run_id: 'r1' }), false],
     ['a run in capitals', sent({ run_id: ID.toUpperCase() }), true],
-    ['nothing, said everywhere', sent({ type: null, run_id: null, model: null, sandbox: null, context: null, overrides: null, when_busy: null }), true],
+    [
+      'nothing, said everywhere',
+      sent({ type: null, run_id: null, model: null, on_interrupt: 'resume', sandbox: null, context: null, overrides: null, when_busy: null }),
+      true,
+    ],
     ['a sandbox that is no answer', sent({ sandbox: 'yes' }), false],
     ['an unknown way when busy', sent({ when_busy: 'wait' }), false],
     ['context', sent({ context: [{ name: 'a', content: 'b', priority: 'anything' }] }), true],
@@ -190,6 +194,7 @@ describe('what the server answers', () => {
     visibility: 'PRIVATE',
     agent: 'convoke',
     model: null,
+    on_interrupt: 'resume',
     message_count: 0,
   }
 

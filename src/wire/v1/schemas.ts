@@ -18,10 +18,15 @@ export const RunStatus = z
     state: z.enum(['idle', 'starting', 'running', 'failed']),
     run_id: uuid.optional(),
     waiting: z.literal(true).optional().describe('the run waits for a decision'),
+    resume: z.literal('asked').optional().describe('the run was interrupted and asks whether it may go on: answer with POST …/resume'),
     error: z.string().optional().describe('why the last run failed'),
     code: z.string().optional(),
   })
   .meta({ id: 'RunStatus' })
+
+const onInterrupt = z
+  .enum(['resume', 'ask', 'fail'])
+  .describe('what happens with a run whose server died in the middle of a step: it goes on, a person is asked, it fails')
 
 export const Session = z
   .object({
@@ -35,6 +40,7 @@ export const Session = z
     visibility: z.enum(['PRIVATE', 'PUBLIC']),
     agent: z.string(),
     model: z.string().nullable(),
+    on_interrupt: onInterrupt,
     message_count: z.int().min(0),
   })
   .meta({ id: 'Session' })
@@ -60,11 +66,17 @@ export const CreateSession = z
     cwd: z.string().max(4096).nullish().describe('absolute path of the folder that tools work in'),
     agent: z.string().min(1).max(200).optional(),
     model: z.string().min(1).max(200).optional(),
+    on_interrupt: onInterrupt.optional(),
   })
   .meta({ id: 'CreateSession' })
 
 export const UpdateSession = z
-  .object({ title: z.string().max(TITLE_CHARS_MAX).nullish(), visibility: z.enum(['PRIVATE', 'PUBLIC']).nullish() })
+  .object({
+    title: z.string().max(TITLE_CHARS_MAX).nullish(),
+    visibility: z.enum(['PRIVATE', 'PUBLIC']).nullish(),
+    agent: z.string().min(1).max(200).nullish().describe('counts from the next run on'),
+    on_interrupt: onInterrupt.nullish(),
+  })
   .meta({ id: 'UpdateSession' })
 
 const providerOptions = z.record(z.string(), z.unknown()).nullish()
@@ -140,6 +152,9 @@ export const Cancelled = z
   .object({ cancelled: z.literal(true), run_id: uuid, status: z.enum(['cancelling', 'cancelled']), position: z.int().min(0) })
   .meta({ id: 'Cancelled' })
 
+export const Resume = z.object({ run_id: uuid, action: z.enum(['resume', 'fail']) }).meta({ id: 'Resume' })
+export const Resumed = z.object({ accepted: z.literal(true), run_id: uuid, position: z.int().min(0) }).meta({ id: 'Resumed' })
+
 export const SetModel = z.object({ run_id: uuid, model: z.string() }).meta({ id: 'SetModel' })
 export const ModelSet = z.object({ accepted: z.literal(true), run_id: uuid, model: z.string() }).meta({ id: 'ModelSet' })
 
@@ -190,6 +205,8 @@ export type Decision = z.infer<typeof Decision>
 export type Decisions = z.infer<typeof Decisions>
 export type Decided = z.infer<typeof Decided>
 export type Cancelled = z.infer<typeof Cancelled>
+export type Resume = z.infer<typeof Resume>
+export type Resumed = z.infer<typeof Resumed>
 export type ModelSet = z.infer<typeof ModelSet>
 export type Model = z.infer<typeof Model>
 export type ModelList = z.infer<typeof ModelList>
