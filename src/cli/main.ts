@@ -1,6 +1,7 @@
 /** The command line. Each subcommand is imported when it is called, so that the others cost nothing. */
 import { Command, CommanderError } from 'commander'
 import { VERSION } from '../version.ts'
+import { addDb } from './db.ts'
 
 /** Runs the command line. Answers the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -61,6 +62,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .action(async (session: string, options: { url?: string; from?: string; json?: boolean; untilEnd?: boolean }) => {
       code = await (await import('./tail.ts')).tail(session, options)
     })
+  addDb(program, (ended) => (code = ended))
   for (const [name, description] of [
     ['config', 'show the effective configuration, without secrets'],
     ['doctor', 'look for what would keep a server from working'],

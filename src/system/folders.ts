@@ -4,6 +4,11 @@ import { isAbsolute, join, relative } from 'node:path'
 import type { SessionId } from '../domain/ids.ts'
 import { ConvokeError } from '../domain/errors.ts'
 
+/** Name of the folder below the data folder that holds tools' whole outputs, by session. */
+export const OUTPUTS_FOLDER = 'outputs'
+/** Name of the folder below the data folder that holds the workspaces of sessions without a folder of their own. */
+export const WORKSPACES_FOLDER = 'workspaces'
+
 /** Makes and checks folders below one data folder. */
 export class SessionFolders {
   readonly #dataFolder: string
@@ -36,8 +41,8 @@ export class SessionFolders {
 
   /** The folders of one session's tools; both exist afterwards. */
   async ensure(session: SessionId, cwd: string | undefined): Promise<{ workspace: string; outputFolder: string }> {
-    const workspace = cwd ?? join(this.#dataFolder, 'workspaces', session)
-    const outputFolder = join(this.#dataFolder, 'outputs', session)
+    const workspace = cwd ?? join(this.#dataFolder, WORKSPACES_FOLDER, session)
+    const outputFolder = join(this.#dataFolder, OUTPUTS_FOLDER, session)
     await Promise.all([mkdir(workspace, { recursive: true }), mkdir(outputFolder, { recursive: true, mode: 0o700 })])
     return { workspace, outputFolder }
   }

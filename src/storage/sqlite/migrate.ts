@@ -3,11 +3,11 @@ import { ConvokeError } from '../../domain/errors.ts'
 import { MIGRATIONS } from './schema.ts'
 
 /**
- * Brings the schema up to date, each step in a transaction of its own.
+ * The format of a database: how many migrations it has seen; 0 is an empty file.
  *
- * @throws {ConvokeError} `store_newer` for a data folder that a newer version wrote.
+ * @throws {ConvokeError} `store_newer` for what a newer version wrote.
  */
-export function migrate(db: DatabaseSync): void {
+export function formatOf(db: DatabaseSync): number {
   const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
   if (version > MIGRATIONS.length) {
     throw new ConvokeError(
@@ -15,6 +15,16 @@ export function migrate(db: DatabaseSync): void {
       `the data folder has format ${version}, this version of convoke knows up to ${MIGRATIONS.length}: use a newer convoke`,
     )
   }
+  return version
+}
+
+/**
+ * Brings the schema up to date, each step in a transaction of its own.
+ *
+ * @throws {ConvokeError} `store_newer` for a data folder that a newer version wrote.
+ */
+export function migrate(db: DatabaseSync): void {
+  const version = formatOf(db)
   for (let step = version; step < MIGRATIONS.length; step++) {
     db.exec(`BEGIN IMMEDIATE; ${MIGRATIONS[step]}; PRAGMA user_version = ${step + 1}; COMMIT`)
   }

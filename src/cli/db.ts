@@ -1,0 +1,17 @@
+/** `convoke db`: the care of a data folder. Each subcommand is imported when it is called. */
+import type { Command } from 'commander'
+import type { DataFlags } from './data.ts'
+
+/** Adds the subcommands to `program`; `ended` is told the exit code. */
+export function addDb(program: Command, ended: (code: number) => void): void {
+  const db = program.command('db').description('check, save and move a data folder')
+  const command = (usage: string, description: string) =>
+    db
+      .command(usage)
+      .description(description)
+      .option('--data <dir>', 'the data folder (default: the configured one)')
+      .option('--config <file>', 'configuration file')
+  command('check', 'look whether the log is sound; also beside a running server')
+    .option('--json', 'one JSON object per line')
+    .action(async (flags: DataFlags & { json?: boolean }) => ended(await (await import('./db-check.ts')).checkDb(flags)))
+}

@@ -1,0 +1,59 @@
+/** The batches of one stream as they are stored, for tools that look at every one of them. */
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { decodePlaces, placesFrom, type Place } from '../places.ts'
+import type { BatchRow, StreamRow } from '../rows.ts'
+import { unpackEvents } from '../../../log/packing.ts'
+
+/** A batch with the segment that it belongs to. */
+export interface StoredBatch extends BatchRow {
+  readonly segment: number
+}
+
+/** Reads places and batches; all within the caller's transaction. */
+export class Batches {
+  readonly #blocks: StatementSync
+  readonly #blocksFrom: StatementSync
+  readonly #batch: StatementSync
+
+  constructor(db: DatabaseSync) {
+    this.#blocks = db.prepare('SELECT first, places FROM block WHERE segment = ? ORDER BY first')
+    // The block that holds a position begins at or before it.
+    this.#blocksFrom = db.prepare(
+      `SELECT places FROM block
+       WHERE segment = ?1 AND first >= coalesce((SELECT max(first) FROM block WHERE segment = ?1 AND first <= ?2), 1) ORDER BY first`,
+    )
+    this.#batch = db.prepare('SELECT feed, segment, first, last, at_ms, body FROM batch WHERE feed = ?')
+  }
+
+  /** Rows of places, in order: the blocks, then what stands in the stream's row. */
+  *placeRows(row: StreamRow): Generator<{ readonly first: number | undefined; readonly places: string }> {
+    yield* this.#blocks.iterate(row.key) as unknown as Iterable<{ readonly first: number; readonly places: string }>
+    yield { first: undefined, places: row.places }
+  }
+
+  /** Places of the batches that hold `position` and what comes after it. */
+  *placesFrom(row: StreamRow, position: number): Generator<Place> {
+    const newest = decodePlaces(row.places)
+    if (position < (newest[0]?.first ?? Infinity)) {
+      for (const block of this.#blocksFrom.iterate(row.key, position)) yield* placesFrom(decodePlaces(String(block['places'])), position)
+    }
+    yield* placesFrom(newest, position)
+  }
+
+  /** The batch with feed number `feed`. */
+  at(feed: number): StoredBatch | undefined {
+    return this.#batch.get(feed) as StoredBatch | undefined
+  }
+}
+
+/** The events of a batch as they were written, before they are lifted to today's shape; `undefined` if it is damaged. */
+export function storedEvents(batch: BatchRow): readonly unknown[] | undefined {
+  try {
+    const stored = JSON.parse(batch.body) as unknown
+    const events = Array.isArray(stored) ? unpackEvents(stored) : []
+    return events.length === batch.last - batch.first + 1 ? events : undefined
+  } catch {
+    // Whoever asked reports it.
+    return undefined
+  }
+}

@@ -1,0 +1,61 @@
+/** How the tools of an operator reach a data folder: read-only beside a running server, or alone in it. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { ConvokeError } from '../../../domain/errors.ts'
+import { lockFolder, type FolderLock } from '../lock.ts'
+import { formatOf } from '../migrate.ts'
+import { MIGRATIONS } from '../schema.ts'
+
+/** Where a log is. */
+export interface LogFolder {
+  /** The data folder. */
+  readonly folder: string
+  /** Name of the folder in it that holds tools' outputs, by session. */
+  readonly outputs: string
+}
+
+/** The file that holds the log of `folder`. */
+export function logFile(folder: string): string {
+  return join(folder, 'convoke.db')
+}
+
+/** The log in `folder`. @throws {ConvokeError} `store_failed` if there is none: a folder with a typing error must not become a new log */
+export function requireLog(folder: string): string {
+  const file = logFile(folder)
+  if (!existsSync(file)) throw new ConvokeError('store_failed', `there is no log in ${folder}`)
+  return file
+}
+
+/** Opens `file` for reading. @throws {ConvokeError} `store_newer`; `store_failed` for an older format, where `anyFormat` is not set */
+export function openReadOnly(file: string, anyFormat = false): DatabaseSync {
+  const db = new DatabaseSync(file, { readOnly: true, timeout: 5000 })
+  try {
+    const format = formatOf(db)
+    if (!anyFormat && format < MIGRATIONS.length) {
+      throw new ConvokeError(
+        'store_failed',
+        `${file} has format ${format}, this version works with ${MIGRATIONS.length}: start the server once, which migrates it`,
+      )
+    }
+    return db
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+/** Runs `work` while nobody else can open `folder`. @throws {ConvokeError} `store_locked` while a server has it open */
+export async function alone<T>(folder: string, work: () => T | Promise<T>): Promise<T> {
+  const lock: FolderLock = await lockFolder(folder, 0, () => Promise.resolve())
+  try {
+    return await work()
+  } finally {
+    lock.release()
+  }
+}
+
+/** A value of `meta`. */
+export function metaOf(db: DatabaseSync, name: string): string | undefined {
+  return (db.prepare('SELECT value FROM meta WHERE name = ?').get(name) as { value: string } | undefined)?.value
+}
