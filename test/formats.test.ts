@@ -1,0 +1,136 @@
+/** Data folders that older versions wrote: everything in them is there, in its place, and unfinished runs go on. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import type { Recorded, StreamEvent } from '../src/domain/event.ts'
+import type { SessionId } from '../src/domain/ids.ts'
+import type { Store } from '../src/log/store.ts'
+import { LOCAL_USER, sessionId } from '../src/domain/ids.ts'
+import { fold } from '../src/log/apply.ts'
+import { unpackEvents } from '../src/log/packing.ts'
+import { READ_EVENTS_MAX } from '../src/log/store.ts'
+import { messageOf } from '../src/projection/transcript.ts'
+import { checkLog } from '../src/storage/sqlite/maintenance/check.ts'
+import { MIGRATIONS } from '../src/storage/sqlite/schema.ts'
+import { openSqliteStore } from '../src/storage/sqlite/store.ts'
+import { systemRandom } from '../src/system/random.ts'
+import { FORMATS, writeFixture } from './support/fixtures.ts'
+import { ask } from './support/http.ts'
+import { newWorld } from './support/process.ts'
+
+// Processes are slow to start on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
+
+function folderOf(format: number): string {
+  const folder = mkdtempSync(join(tmpdir(), 'convoke-format-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  writeFixture(format, folder)
+  return folder
+}
+
+/** What the file holds, read without any of the engine. */
+function written(folder: string): ReadonlyMap<string, readonly Recorded[]> {
+  const db = new DatabaseSync(join(folder, 'convoke.db'), { readOnly: true })
+  const rows = db.prepare('SELECT s.id, b.first, b.at_ms, b.body FROM stream s JOIN batch b ON b.segment = s.key ORDER BY s.id, b.first').all()
+  db.close()
+  const events = rows.flatMap((row) =>
+    unpackEvents(JSON.parse(String(row['body'])) as unknown[]).map((event, index) => ({
+      id: String(row['id']),
+      recorded: { position: Number(row['first']) + index, atMs: Number(row['at_ms']), event: event as StreamEvent },
+    })),
+  )
+  return new Map([...Map.groupBy(events, ({ id }) => id)].map(([id, list]) => [id, list.map(({ recorded }) => recorded)]))
+}
+
+async function wholeLog(store: Store, id: SessionId): Promise<readonly Recorded[]> {
+  const log: Recorded[] = []
+  for (;;) {
+    const page = await store.read(id, log.length, READ_EVENTS_MAX)
+    log.push(...(page?.events ?? []))
+    if (page === undefined || log.length >= page.head) return log
+  }
+}
+
+test('every format before this one has its data folder', () => {
+  expect(FORMATS).toEqual(Array.from({ length: FORMATS.length }, (_, index) => index + 1))
+  expect(FORMATS.length).toBeGreaterThanOrEqual(Math.max(1, MIGRATIONS.length - 1))
+})
+
+describe.each(FORMATS)('a data folder of format %i', (format) => {
+  test('has all its events, states, messages and lists when it is opened', async () => {
+    const folder = folderOf(format)
+    const before = written(folder)
+    expect(before.size).toBe(6)
+    const store = await openSqliteStore({ folder, random: systemRandom, worker: false })
+    for (const [name, events] of before) {
+      const id = sessionId(name)
+      expect(await wholeLog(store, id)).toEqual(events)
+      const bare = events.map(({ event }) => event)
+      expect(await store.state(id)).toEqual(fold(undefined, 0, bare))
+      const { items, total } = await store.messages(id, { limit: 1000, offset: 0 })
+      expect(items).toEqual(events.flatMap((recorded) => messageOf(recorded) ?? []))
+      expect(total).toBe(items.length)
+    }
+    const list = await store.sessions({ owner: LOCAL_USER, limit: 10 })
+    const titles = ['killed in a tool', 'killed in a model call', 'empty', 'deleted', 'waits for a person', 'finished, with tools']
+    expect([list.total, list.items.map(({ title }) => title)]).toEqual([6, titles])
+    expect((await store.sessions({ owner: LOCAL_USER, limit: 10, status: 'deleted' })).items.map(({ title }) => title)).toEqual(['deleted'])
+    expect(await store.unfinishedRuns(10)).toHaveLength(3)
+    expect(store.driver).toBe(2)
+    await store.close()
+    const findings: string[] = []
+    checkLog({ folder, outputs: 'outputs' }, ({ text }) => findings.push(text))
+    expect(findings).toEqual([])
+  })
+
+  test('has its unfinished runs brought to their end, and its question still open', async () => {
+    const world = newWorld()
+    writeFixture(format, world.data)
+    const { url } = await world.serve()
+    const { sessions } = (await ask(url, 'GET', '/v1/sessions')).json as { sessions: { id: string; title: string }[] }
+    const named = (title: string) => sessions.find((session) => session.title === title)?.id ?? ''
+    const statusOf = async (title: string) => (await ask(url, 'GET', `/v1/sessions/${named(title)}`)).json.session.run_status
+    for (const title of ['killed in a tool', 'killed in a model call']) {
+      await expect.poll(() => statusOf(title), { timeout: 30_000 }).toMatchObject({ state: 'idle' })
+    }
+    const { messages } = (await ask(url, 'GET', `/v1/sessions/${named('killed in a tool')}/messages`)).json
+    expect(JSON.stringify(messages)).toContain('TOOL_CALL_OUTCOME_UNKNOWN')
+    const asked = named('waits for a person')
+    const { run_status: waiting } = (await ask(url, 'GET', `/v1/sessions/${asked}`)).json.session
+    expect(waiting).toMatchObject({ waiting: true })
+    const { tool_calls: calls } = (await ask(url, 'GET', `/v1/sessions/${asked}/tools/pending`)).json
+    expect(calls).toMatchObject([{ name: 'bash', arguments: { command: 'echo dangerous' } }])
+    const decisions = { [calls[0].id]: { action: 'accept' } }
+    await ask(url, 'POST', `/v1/sessions/${asked}/tools/decisions`, { run_id: waiting.run_id, decisions })
+    // What waited behind the question has its turns after it.
+    await expect
+      .poll(async () => JSON.stringify((await ask(url, 'GET', `/v1/sessions/${asked}/messages`)).json), { timeout: 30_000 })
+      .toContain('You said: the second that waits')
+  })
+})
+
+describe('a folder of a newer format', () => {
+  test('is refused by name by everything that would open it, and left as it is', async () => {
+    const world = newWorld()
+    writeFixture(1, world.data)
+    const file = join(world.data, 'convoke.db')
+    const db = new DatabaseSync(file)
+    db.exec('PRAGMA user_version = 99; PRAGMA wal_checkpoint(TRUNCATE)')
+    db.close()
+    const before = readFileSync(file)
+    for (const args of [
+      ['serve', '--port', '0'],
+      ['db', 'check'],
+    ]) {
+      const { code, stderr } = await world.run(args)
+      expect([args, code, stderr]).toEqual([
+        args,
+        1,
+        `convoke: the data folder has format 99, this version of convoke knows up to ${MIGRATIONS.length}: use a newer convoke\n`,
+      ])
+    }
+    expect(readFileSync(file).equals(before)).toBe(true)
+  })
+})
