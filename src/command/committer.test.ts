@@ -192,13 +192,16 @@ describe('nothing is published', () => {
     expect(heard).toEqual([])
   })
 
-  test('of a commit that failed: the error is the store’s, and the next commit is published as ever', async () => {
-    const { hand, committer, heard, name } = setUp()
+  test('of a commit that failed: the error is the store’s, readers are told to look, and the next commit is published as ever', async () => {
+    const { hand, hub, committer, heard, name } = setUp()
+    let doubts = 0
+    hub.onDoubt(() => doubts++)
     committer.watch(name('watcher'))
     const failure = new ConvokeError('store_unknown', 'the disk is gone')
     hand.failure = failure
+    expect(doubts).toBe(0)
     await expect(committer.commit([create(S1)])).rejects.toBe(failure)
-    expect(heard).toEqual([])
+    expect([heard, doubts]).toEqual([[], 1])
     hand.failure = undefined
     await committer.commit([create(S1)])
     expect(heard).toEqual(['watcher s1 1-1'])

@@ -27,11 +27,21 @@ export class Committer {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Commits `writes`, tells the readers, then resolves. @throws {ConvokeError} what `Store.commit` throws. */
+  /** Commits `writes`, tells the readers, then resolves. @throws {ConvokeError} what `Store.commit` throws; readers then look for themselves. */
   async commit(writes: readonly Write[]): Promise<readonly WriteOutcome[]> {
-    const outcomes = await this.#store.commit(writes)
+    const outcomes = await this.#attempt(writes)
     for (const outcome of outcomes) this.#publish(outcome)
     return outcomes
+  }
+
+  async #attempt(writes: readonly Write[]): Promise<readonly WriteOutcome[]> {
+    try {
+      return await this.#store.commit(writes)
+    } catch (error) {
+      // A thrown error means unknown, not no: what did take effect must reach its readers now, not at their next keep-alive.
+      this.#hub.doubt()
+      throw error
+    }
   }
 
   #publish(outcome: WriteOutcome): void {

@@ -143,7 +143,7 @@ describe('a follower', () => {
   test('has no listener in the hub after it was closed, and sees nothing more', async () => {
     const { hub, follower, seen, commit, start } = setUp()
     await start()
-    expect(hub.listenerCount).toBe(1)
+    expect(hub.listenerCount).toBe(2)
     follower.close()
     commit()
     await settle(5)

@@ -39,7 +39,14 @@ export class Follower {
   /** Begins: first what the log holds, then what comes. Resolves when the log was read to its head. @throws when it cannot be read */
   async start(listener: (recorded: Recorded) => void): Promise<void> {
     this.#listener = listener
-    this.#unsubscribe = this.#options.hub.subscribe(this.#options.stream, (batch) => this.#take(batch))
+    const { hub, stream } = this.#options
+    const unsubscribe = hub.subscribe(stream, (batch) => this.#take(batch))
+    // A log that cannot be read now is read at the next poll.
+    const undoubt = hub.onDoubt(() => void this.compare().catch(() => undefined))
+    this.#unsubscribe = () => {
+      unsubscribe()
+      undoubt()
+    }
     this.#catchUp()
     await this.#reading
     if (this.#over !== undefined) throw this.#over

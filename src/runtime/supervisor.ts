@@ -1,7 +1,8 @@
 /**
  * The supervisor: every unfinished run of this process has exactly one driver.
  *
- * V1. A run that a commit starts is driven at once; a lost hint, also one to a driver, is repaired by a poll every `POLL_MS`.
+ * V1. A run that a commit starts is driven at once; a lost hint, also one to a driver, is repaired by a poll every `POLL_MS`, and by one
+ *     right after a commit of which nobody knows what it did.
  * V2. At the start, and in each poll, runs of a driver that is gone are claimed, with a higher fence, and continued (P5).
  *     What its tools left running is ended first.
  * V3. A cancel that its driver has not confirmed after `CANCEL_CONFIRM_MS` ends the run over the driver's head (P8).
@@ -60,7 +61,13 @@ export class Supervisor {
 
   /** Begins to drive: what commits start from now on, and what the log holds unfinished. */
   async start(): Promise<void> {
-    this.#unwatch = this.#options.committer.watch((batch) => this.#see(batch))
+    const { committer, hub } = this.#options
+    const unwatch = committer.watch((batch) => this.#see(batch))
+    const undoubt = hub.onDoubt(() => this.#pollNow())
+    this.#unwatch = () => {
+      unwatch()
+      undoubt()
+    }
     await this.#poll()
     this.#schedulePoll()
   }
@@ -131,11 +138,16 @@ export class Supervisor {
   }
 
   #schedulePoll(): void {
-    this.#cancelPoll = this.#options.clock.after(POLL_MS, () => {
-      this.#polling = this.#poll().finally(() => {
-        this.#polling = undefined
-        if (!this.#stopping) this.#schedulePoll()
-      })
+    this.#cancelPoll = this.#options.clock.after(POLL_MS, () => this.#pollNow())
+  }
+
+  /** Polls, unless a poll is under way; the next one comes `POLL_MS` later. */
+  #pollNow(): void {
+    if (this.#polling !== undefined || this.#stopping) return
+    this.#cancelPoll?.()
+    this.#polling = this.#poll().finally(() => {
+      this.#polling = undefined
+      if (!this.#stopping) this.#schedulePoll()
     })
   }
 

@@ -103,6 +103,17 @@ describe('a reader of many streams', () => {
     }
   })
 
+  test('finds at once what no hint told it of, when somebody doubts', async () => {
+    const { hub, commit, follow } = setUp()
+    commit(STREAMS[0], 1)
+    const sink = follow({ feed: 1, count: 0 })
+    await settle()
+    commit(STREAMS[0], 1, false)
+    hub.doubt()
+    await settle()
+    expect(places(sink.seen)).toEqual(['a1:2'])
+  })
+
   test('finds at its next keep-alive what no hint told it of', async () => {
     const { clock, commit, follow } = setUp()
     commit(STREAMS[0], 1)

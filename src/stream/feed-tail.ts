@@ -53,7 +53,10 @@ export class FeedTail {
     this.#cursor = options.after
     this.#reading = new Reading(options, {
       readPage: () => this.#readPage(),
-      subscribe: () => options.hub.subscribeOwner(options.owner, (batch) => this.#hint(batch)),
+      subscribe: () => {
+        const ends = [options.hub.subscribeOwner(options.owner, (batch) => this.#hint(batch)), options.hub.onDoubt(() => this.#reading.behind())]
+        return () => ends.forEach((end) => end())
+      },
     })
   }
 

@@ -21,6 +21,7 @@ export type BatchListener = (batch: LiveBatch) => void
 export class Hub {
   readonly #streams = new Map<SessionId, Set<BatchListener>>()
   readonly #owners = new Map<UserId, Set<BatchListener>>()
+  readonly #doubters = new Set<() => void>()
 
   /** Hands `batch` to whoever reads its stream or all streams of its owner. Empty batches are dropped. */
   publish(batch: Omit<LiveBatch, 'encoded'>): void {
@@ -44,9 +45,20 @@ export class Hub {
     return add(this.#owners, owner, listener)
   }
 
-  /** How many listeners there are, for the leak tests. */
+  /** Tells every reader that something may have been committed of which nobody knows what: they compare with the log. */
+  doubt(): void {
+    for (const listener of this.#doubters) listener()
+  }
+
+  /** Listens for doubt. Must not throw and must not wait. The returned function ends it. */
+  onDoubt(listener: () => void): () => void {
+    this.#doubters.add(listener)
+    return () => this.#doubters.delete(listener)
+  }
+
+  /** How many listeners there are, those for doubt too, for the leak tests. */
   get listenerCount(): number {
-    let count = 0
+    let count = this.#doubters.size
     for (const set of [...this.#streams.values(), ...this.#owners.values()]) count += set.size
     return count
   }

@@ -99,6 +99,17 @@ describe('a reader', () => {
     expect(log.reads).toBe(before)
   })
 
+  test('finds at once what no hint told it of, when somebody doubts', async () => {
+    const { hub, commit, follow } = setUp()
+    commit([delta()])
+    const { sink } = follow(1)
+    await settle()
+    commit([delta(), delta()], false)
+    hub.doubt()
+    await settle()
+    expect(positions(sink.seen)).toEqual([2, 3])
+  })
+
   test('finds at its next keep-alive what no hint told it of', async () => {
     const { clock, commit, follow } = setUp()
     commit([delta()])

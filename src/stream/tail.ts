@@ -49,7 +49,10 @@ export class Tail {
     this.#position = options.after
     this.#reading = new Reading(options, {
       readPage: () => this.#readPage(),
-      subscribe: () => options.hub.subscribe(options.stream, (batch) => this.#take(batch)),
+      subscribe: () => {
+        const ends = [options.hub.subscribe(options.stream, (batch) => this.#take(batch)), options.hub.onDoubt(() => this.#reading.behind())]
+        return () => ends.forEach((end) => end())
+      },
     })
   }
 

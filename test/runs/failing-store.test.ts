@@ -114,3 +114,13 @@ test('a forced cancel whose write failed is logged, and the run still ends as ca
   await liveOn(r)
   expect(await r.ended()).toMatchObject({ stopReason: 'cancelled' })
 })
+
+test('a start that took effect although its commit failed is driven without waiting for two polls', async () => {
+  const r = await rig({ script: [[...text('said'), stop()]], fateOf: (commit) => (commit === 2 ? 'fail-after' : 'pass') })
+  await expect(r.send('go')).rejects.toMatchObject({ code: 'store_unknown' })
+  await settle()
+  r.clock.advance(1000)
+  await settle()
+  const [started] = await r.events('RunStarted')
+  expect(await r.ended(started?.runId)).toMatchObject({ stopReason: 'completed' })
+})

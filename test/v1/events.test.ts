@@ -230,7 +230,7 @@ describe('a stream', () => {
     const run = await written()
     const many = await Promise.all(upTo(20).map(() => open(run.session, '?after=0')))
     await Promise.all(many.map((one) => one.until(is(8))))
-    expect(surface.hub.listenerCount).toBe(20)
+    expect(surface.hub.listenerCount).toBe(40)
     for (const one of many) one.close()
     await allGone()
     await surface.record(run, deltas(run, 1))
