@@ -152,6 +152,16 @@ describe('finishing a run', () => {
     expect(outcome(events, finish(completed()))).toBe('input_pending')
   })
 
+  test.each<[string, RunOutcome]>([
+    ['failed', failed],
+    ['at its last turn', completed('max_turns')],
+  ])('%s after a cancel was accepted is cancelled', (_what, result) => {
+    expect(decide(given([...RUNNING, wish]), finish(result, [said]), 'driver').events).toEqual([
+      said,
+      { type: 'RunCompleted', runId: R1, totalTurns: 2, totalUsage: USAGE, stopReason: 'cancelled' },
+    ])
+  })
+
   test('completed is possible when its own closing events deliver what waits', () => {
     expect(outcome([...RUNNING, waits('w1')], finish(completed(), [delivered('w1')]))).toEqual(['MessageAdded', 'RunCompleted'])
     expect(outcome([...RUNNING, waits('w1'), waits('w2')], finish(completed(), [delivered('w1')]))).toBe('input_pending')

@@ -19,7 +19,7 @@ export function requireRun(state: SessionState, id: RunId): ActiveRun {
 /** Ends a run from its driver. The fence was compared before by the engine. */
 export function decideFinish(state: SessionState, command: FinishRun): Decision {
   const run = requireRun(state, command.runId)
-  const { outcome, totalTurns, totalUsage } = command
+  const { outcome } = command
   // A message that this very decision delivers is not waiting any more.
   const delivered = new Set(command.closing.map((event) => (event.type === 'MessageAdded' ? event.messageId : undefined)))
   const waiting = state.queue.filter((message) => !delivered.has(message.messageId))
@@ -27,11 +27,15 @@ export function decideFinish(state: SessionState, command: FinishRun): Decision 
     if (run.cancelling) throw new ConvokeError('input_pending', 'a cancel arrived')
     if (waiting.length > 0) throw new ConvokeError('input_pending', 'a message arrived')
   }
-  const last: StreamEvent =
-    outcome.kind === 'completed'
-      ? { type: 'RunCompleted', runId: run.id, totalTurns, totalUsage, stopReason: outcome.stopReason }
-      : { type: 'RunFailed', runId: run.id, code: outcome.code, error: outcome.error, totalUsage }
+  const last = endOf(run, command)
   return { events: [...command.closing, last, ...startNext(state, waiting, run.driver)], reply: { runId: run.id } }
+}
+
+/** How the run ends. A cancel that was accepted wins over what its run failed of meanwhile. */
+function endOf(run: ActiveRun, { outcome, totalTurns, totalUsage }: FinishRun): StreamEvent {
+  if (outcome.kind === 'failed' && !run.cancelling) return { type: 'RunFailed', runId: run.id, code: outcome.code, error: outcome.error, totalUsage }
+  const stopReason = run.cancelling || outcome.kind === 'failed' ? 'cancelled' : outcome.stopReason
+  return { type: 'RunCompleted', runId: run.id, totalTurns, totalUsage, stopReason }
 }
 
 /** The events that start a run with the first of the messages that wait; none if none waits or the session is deleted. */
