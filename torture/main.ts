@@ -7,7 +7,9 @@ import { parseArgs } from 'node:util'
 import type { Form, Part, PartResult } from './part.ts'
 
 /** Loaded late: one part does not need another's. */
-const PARTS: Readonly<Record<string, () => Promise<Part>>> = {}
+const PARTS: Readonly<Record<string, () => Promise<Part>>> = {
+  provider: async () => (await import('./provider/part.ts')).provider,
+}
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
