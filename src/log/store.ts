@@ -12,7 +12,9 @@
  * L8. A read never shows an event that was not committed, and never waits for a writer.
  * L9. A damaged or unknown event reads as `Unknown` in its place; the events around it read as ever.
  * L10. Feed numbers grow from commit to commit; each appended write has one, and the feed holds each event of each stream once.
- * L11. Opening a store raises the driver number for good; a store that is open elsewhere is refused with `store_locked`.
+ * L11. Opening a store raises the driver number for good; a store that is open elsewhere is refused with `store_locked`, unless it is shared.
+ * L12. In a shared store a driver is gone when its row has run out; only its own process renews the row. What one process commits the others
+ *      see in their next read and write; positions, fences, idempotency and feed numbers hold across all of them.
  */
 import type { Asker } from '../domain/decision.ts'
 import type { Reply, SessionCommand } from '../domain/command.ts'
@@ -117,12 +119,22 @@ export interface UnfinishedRun {
   readonly owner: UserId
 }
 
+/** Who lives, in a store that several processes share. @see L12 */
+export interface Drivers {
+  /** Says that this opening's driver lives until `untilMs` by everybody's clock. */
+  renew(untilMs: number): Promise<void>
+  /** Those of `drivers` that are gone at `nowMs`. */
+  gone(drivers: readonly number[], nowMs: number): Promise<ReadonlySet<number>>
+}
+
 /** The log and the state folded from it. */
 export interface Store {
   /** Names this log: a restored or foreign one has another. A UUID. */
   readonly logId: string
   /** This opening's driver number. @see L11 */
   readonly driver: number
+  /** Set where other processes may have the log open too. Without it every other driver is gone. */
+  readonly drivers?: Drivers
   /**
    * Commits `writes` in order. @see L1-L7
    *

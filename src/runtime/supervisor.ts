@@ -3,7 +3,8 @@
  *
  * V1. A run that a commit starts is driven at once; a lost hint, also one to a driver, is repaired by a poll every `POLL_MS`, and by one
  *     right after a commit of which nobody knows what it did.
- * V2. At the start, and in each poll, runs of a driver that is gone are claimed, with a higher fence, and continued (P5).
+ * V2. At the start, and in each poll, runs of a driver that is gone are claimed, with a higher fence, and continued (P5). A log that one
+ *     process has open has no other driver; in a shared one a driver is gone when it was silent for `DRIVER_TTL_MS`.
  *     What its tools left running is ended first.
  * V3. A cancel that its driver has not confirmed after `CANCEL_CONFIRM_MS` ends the run over the driver's head (P8).
  */
@@ -24,6 +25,8 @@ import { RunDriver, type DrivenRun, type DriverParts } from './driver.ts'
 
 /** How often lost hints are looked for, in ms. */
 export const POLL_MS = 1000
+/** How long a process that says nothing counts as alive, in ms, where several share a log; it says so at each poll. */
+export const DRIVER_TTL_MS = 10_000
 /** How long a run that was cut off may take to let go when the server stops, in ms. One that does not listen is left behind. */
 export const CUT_MS = 500
 /** Unfinished runs that one read of a poll answers. */
@@ -82,6 +85,8 @@ export class Supervisor {
     await this.#drained(graceMs)
     for (const { driver } of this.#driving.values()) driver.cut('the server stops')
     await this.#drained(CUT_MS)
+    // Whoever shares the log need not wait for the row to run out. A row that cannot be given back runs out.
+    await this.#options.store.drivers?.renew(0).catch(() => undefined)
   }
 
   /** Resolves when no run is driven any more, or after `waitMs`. */
@@ -95,20 +100,26 @@ export class Supervisor {
 
   #see(batch: Omit<LiveBatch, 'encoded'>): void {
     batch.events.forEach((event, index) => {
-      if (event.type === 'RunStarted') this.#drive(batch.stream, event, batch.from + index)
+      if (event.type === 'RunStarted' && this.#isOurs(event.driver)) this.#drive(batch.stream, event, batch.from + index)
       if (event.type === 'CancelRequested') this.#confirmCancel(batch.stream, event.runId)
       if (event.type === 'ResumeDecided' && event.action === 'resume') void this.#resume(batch.stream, event.runId)
     })
   }
 
   #drive(sessionId: SessionId, started: Extract<RunEvent, { type: 'RunStarted' }>, startedAt: number, fence = started.fence): void {
-    if (this.#stopping || this.#driving.has(started.runId) || started.driver > this.#options.store.driver) return
+    if (this.#stopping || this.#driving.has(started.runId)) return
     const { runId, options, by } = started
     const run: DrivenRun = { sessionId, runId, fence, startedAt, options, by }
     const driver = new RunDriver(run, this.#options)
     const agent = this.#options.agent(started.agent) ?? missingAgent(started.agent)
     const done = driver.drive(agent).finally(() => this.#driving.delete(runId))
     this.#driving.set(runId, { driver, done })
+  }
+
+  /** Whether a run that a commit of this process started is this process's to drive: in a shared store another one may hold it. */
+  #isOurs(driver: number): boolean {
+    const { store } = this.#options
+    return driver === store.driver || (store.drivers === undefined && driver < store.driver)
   }
 
   /** A person said that an interrupted run goes on. */
@@ -152,16 +163,27 @@ export class Supervisor {
   }
 
   async #poll(): Promise<void> {
-    const { store, telemetry } = this.#options
+    const { store, telemetry, clock } = this.#options
     try {
+      await store.drivers?.renew(clock.nowMs() + DRIVER_TTL_MS)
       const undriven = (await this.#unfinished()).filter((run) => !this.#driving.has(run.runId))
-      const due = undriven.filter((run) => run.driver !== store.driver || this.#suspects.has(run.runId))
+      const others = undriven.filter((run) => run.driver !== store.driver)
+      const gone = await this.#goneOf(others)
+      const due = undriven.filter((run) => (run.driver === store.driver ? this.#suspects.has(run.runId) : gone(run.driver)))
       this.#suspects = new Set(undriven.map((run) => run.runId))
       for (const run of due) await this.#takeOver(run)
       await this.#repairHints()
     } catch (error) {
       telemetry.log('error', 'the poll for unfinished runs failed', { error: String(error) })
     }
+  }
+
+  /** Tells of each driver of `runs` whether it is gone. */
+  async #goneOf(runs: readonly UnfinishedRun[]): Promise<(driver: number) => boolean> {
+    const { store, clock } = this.#options
+    if (store.drivers === undefined || runs.length === 0) return () => true
+    const gone = await store.drivers.gone([...new Set(runs.map(({ driver }) => driver))], clock.nowMs())
+    return (driver) => gone.has(driver)
   }
 
   /** All of them: those that wait for people for days must not hide the ones behind them. */

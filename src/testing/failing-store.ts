@@ -5,7 +5,7 @@
  * F2. A cut is the death of the process: the commit never answers, and neither does anything else from then on.
  */
 import type { SessionReads } from '../projection/reads.ts'
-import type { Store, Write } from '../log/store.ts'
+import type { Drivers, Store, Write } from '../log/store.ts'
 import { ConvokeError } from '../domain/errors.ts'
 
 /** What becomes of a commit. */
@@ -48,6 +48,7 @@ export function failingStore(store: Store & SessionReads, fateOf: FateOf): Faili
   return {
     logId: store.logId,
     driver: store.driver,
+    ...(store.drivers === undefined ? {} : { drivers: mortal(store.drivers, whileAlive) }),
     get commits() {
       return commits
     },
@@ -78,4 +79,10 @@ export function failingStore(store: Store & SessionReads, fateOf: FateOf): Faili
     sessionIds: whileAlive((owner, after, limit) => store.sessionIds(owner, after, limit)),
     close: () => store.close(),
   }
+}
+
+type WhileAlive = <Args extends readonly unknown[], T>(ask: (...args: Args) => Promise<T>) => (...args: Args) => Promise<T>
+
+function mortal(drivers: Drivers, whileAlive: WhileAlive): Drivers {
+  return { renew: whileAlive((untilMs) => drivers.renew(untilMs)), gone: whileAlive((asked, nowMs) => drivers.gone(asked, nowMs)) }
 }

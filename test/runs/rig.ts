@@ -46,6 +46,8 @@ export interface RigOptions {
   readonly engine?: (typeof ENGINES)[number]
   readonly agents?: readonly Agent[]
   readonly fateOf?: FateOf
+  /** Whether other processes may have the log open too. */
+  readonly shared?: boolean
 }
 
 /** One life of the process. */
@@ -61,13 +63,15 @@ export interface Rig extends RunHost, RunSession {
   readonly published: readonly Recorded[]
   /** Leaves this life where it stands, unheard, and begins another on the same data. Its clock goes on `laterMs` later. */
   restart(changed?: Partial<RigOptions>, laterMs?: number): Promise<Rig>
+  /** Begins another process on the same data while this one lives, with a clock of its own. */
+  join(changed?: Partial<RigOptions>): Promise<Rig>
 }
 
-type Opened = { readonly store: Store & SessionReads; readonly reopen: () => Promise<Opened> }
+type Opened = { readonly store: Store & SessionReads; readonly reopen: () => Promise<Opened>; readonly join: () => Promise<Opened> }
 
 /** Opens an engine, makes a session and starts the supervisor. */
 export async function rig(options: RigOptions, session: Parameters<RunSession['create']>[0] = {}): Promise<Rig> {
-  const built = await boot(options, await openEngine(options.engine ?? 'memory'), 1_700_000_000_000, countingRandom())
+  const built = await boot(options, await openEngine(options), 1_700_000_000_000, countingRandom())
   await built.create(session)
   await built.supervisor.start()
   return built
@@ -115,12 +119,17 @@ async function boot(options: RigOptions, opened: Opened, startMs: number, random
         await Promise.race([next.supervisor.start(), next.store.cut])
         return next
       },
+      async join(changed: Partial<RigOptions> = {}) {
+        const next = await boot({ ...options, ...changed }, await opened.join(), clock.nowMs(), random)
+        await next.supervisor.start()
+        return next
+      },
     },
     { run: { get: () => session.run } },
   )
 }
 
-async function openEngine(engine: (typeof ENGINES)[number]): Promise<Opened> {
+async function openEngine({ engine = 'memory', shared = false }: RigOptions): Promise<Opened> {
   if (engine === 'memory') {
     const reopened = (store: ReturnType<typeof memoryStore>): Opened => ({
       store,
@@ -128,24 +137,26 @@ async function openEngine(engine: (typeof ENGINES)[number]): Promise<Opened> {
         await store.close()
         return reopened(store.reopen())
       },
+      join: async () => reopened(store.reopen()),
     })
-    return reopened(memoryStore(systemRandom))
+    return reopened(memoryStore(systemRandom, { shared }))
   }
   const folder = mkdtempSync(join(tmpdir(), 'convoke-runs-'))
-  let newest: Store | undefined
+  const stores: Store[] = []
   onTestFinished(async () => {
-    await newest?.close()
+    for (const store of stores) await store.close()
     rmSync(folder, { recursive: true, force: true })
   })
   const open = async (): Promise<Opened> => {
-    const store = await openSqliteStore({ folder, random: systemRandom, worker: false })
-    newest = store
+    const store = await openSqliteStore({ folder, random: systemRandom, worker: false, shared })
+    stores.push(store)
     return {
       store,
       async reopen() {
         await store.close()
         return open()
       },
+      join: open,
     }
   }
   return open()

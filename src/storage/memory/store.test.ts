@@ -1,5 +1,6 @@
 import { systemRandom } from '../../system/random.ts'
 import { storeSuite, type OpenedStore } from '../../testing/store-suite.ts'
+import { sharedSuite } from '../../testing/shared-suite.ts'
 import { memoryStore, type MemoryStore } from './store.ts'
 
 function opened(store: MemoryStore): OpenedStore {
@@ -14,3 +15,16 @@ function opened(store: MemoryStore): OpenedStore {
 }
 
 storeSuite('the memory engine', async () => opened(memoryStore(systemRandom)))
+
+sharedSuite('the memory engine', async () => {
+  const one = memoryStore(systemRandom, { shared: true })
+  const two = one.reopen()
+  return {
+    one,
+    two,
+    async destroy() {
+      await one.close()
+      await two.close()
+    },
+  }
+})

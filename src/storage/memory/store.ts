@@ -3,7 +3,7 @@ import type { Random } from '../../domain/ports.ts'
 import type { Recorded } from '../../domain/event.ts'
 import type { SessionId } from '../../domain/ids.ts'
 import type { SessionState } from '../../domain/session.ts'
-import type { Idempotency, LogBatch, Store, Write, WriteOutcome } from '../../log/store.ts'
+import type { Drivers, Idempotency, LogBatch, Store, Write, WriteOutcome } from '../../log/store.ts'
 import type { SessionQuery, SessionReads } from '../../projection/reads.ts'
 import type { SessionSummary } from '../../projection/session-summary.ts'
 import type { TranscriptMessage } from '../../projection/transcript.ts'
@@ -30,6 +30,8 @@ interface Data {
   readonly logId: string
   driver: number
   open: boolean
+  /** Set where the store is shared: until when each driver lives. */
+  readonly lives: Map<number, number> | undefined
   readonly streams: Map<SessionId, Stream>
   readonly feed: LogBatch[]
   readonly keys: Map<string, { readonly fingerprint: string; readonly outcome: Appended }>
@@ -41,13 +43,21 @@ export interface MemoryStore extends Store, SessionReads {
   reopen(): MemoryStore
 }
 
-/** Opens an empty store. */
-export function memoryStore(random: Random): MemoryStore {
-  return open({ logId: random.uuid(), driver: 0, open: false, streams: new Map(), feed: [], keys: new Map() })
+/** Opens an empty store. A shared one can be opened again, as by another process, while it is open. */
+export function memoryStore(random: Random, { shared = false } = {}): MemoryStore {
+  const lives = shared ? new Map<number, number>() : undefined
+  return open({ logId: random.uuid(), driver: 0, open: false, lives, streams: new Map(), feed: [], keys: new Map() })
+}
+
+function driversOf(lives: Map<number, number>, driver: number): Drivers {
+  return {
+    renew: async (untilMs) => void lives.set(driver, untilMs),
+    gone: async (drivers, nowMs) => new Set(drivers.filter((other) => (lives.get(other) ?? 0) <= nowMs)),
+  }
 }
 
 function open(data: Data): MemoryStore {
-  if (data.open) throw new ConvokeError('store_locked', 'the memory store is open already')
+  if (data.open && data.lives === undefined) throw new ConvokeError('store_locked', 'the memory store is open already')
   data.open = true
   data.driver++
   let closed = false
@@ -55,6 +65,7 @@ function open(data: Data): MemoryStore {
   return {
     logId: data.logId,
     driver,
+    ...(data.lives === undefined ? {} : { drivers: driversOf(data.lives, driver) }),
     async commit(writes) {
       if (closed) throw new ConvokeError('store_failed', 'the log is closed')
       return writes.map((write) => commitOne(data, write))

@@ -87,7 +87,7 @@ describe('the write-ahead log', () => {
 
   test('that a killed process left is read by the next one', async () => {
     const file = join(root, 'convoke.db')
-    const writer = new Writer(file, freshId())
+    const writer = new Writer({ file, newLogId: freshId(), shared: false })
     const stream = sessionId(freshId())
     writer.commit([create(stream)])
     // Neither closed nor copied back: what the disk holds now is what a kill leaves.
@@ -103,7 +103,7 @@ describe('the write-ahead log', () => {
 
   test('that was cut off loses whole commits from its end, never a part of one', async () => {
     const file = join(root, 'convoke.db')
-    const writer = new Writer(file, freshId())
+    const writer = new Writer({ file, newLogId: freshId(), shared: false })
     const stream = sessionId(freshId())
     const run = freshId()
     const sizes: number[] = []

@@ -44,7 +44,7 @@ test('a damaged file ends the writing, tells whoever opened the log, and lets go
 
 test('a log that cannot be kept durably is not opened', () => {
   // A database in memory has no write-ahead log, as some file systems have none.
-  expect(() => new Writer(':memory:', 'id')).toThrow('the log cannot be kept durably here: journal memory')
+  expect(() => new Writer({ file: ':memory:', newLogId: 'id', shared: false })).toThrow('the log cannot be kept durably here: journal memory')
 })
 
 test('a log that is closed in good order is not lost', async () => {

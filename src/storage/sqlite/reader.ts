@@ -11,6 +11,7 @@ import type { FeedPage, LogBatch, Page, UnfinishedRun } from '../../log/store.ts
 import { runId, sessionId, userId } from '../../domain/ids.ts'
 import { READ_EVENTS_MAX } from '../../log/store.ts'
 import { decodePlaces, placesFrom, type Place } from './places.ts'
+import { lifeOf } from './meta.ts'
 import { decodeBatch, decodeState, type BatchRow, type StreamRow } from './rows.ts'
 
 /** Characters of bodies from which a page is full: what is larger would hold the loop up. */
@@ -131,6 +132,12 @@ export class Reader {
       const { driver, fence } = row
       return { stream: sessionId(row.id), runId: runId(row.run_id), driver, fence, owner: userId(row.owner) }
     })
+  }
+
+  /** Until when a driver of a shared log said that it lives, in ms since the epoch; 0 if it never did. */
+  driverLivesUntil(driver: number): number {
+    const row = this.db.prepare('SELECT value FROM meta WHERE name = ?').get(lifeOf(driver)) as { value: string } | undefined
+    return Number(row?.value ?? 0)
   }
 
   close(): void {

@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, describe, expect, test } from 'vitest'
 import { sessionId } from '../../domain/ids.ts'
 import { systemRandom } from '../../system/random.ts'
+import { sharedSuite } from '../../testing/shared-suite.ts'
 import { storeSuite, type OpenedStore } from '../../testing/store-suite.ts'
 import { create, deltas, freshId, send } from '../../testing/writes.ts'
 import { openSqliteStore } from './store.ts'
@@ -28,6 +29,21 @@ const newFolder = () => mkdtempSync(join(tmpdir(), 'convoke-store-'))
 
 storeSuite('the SQLite engine on one thread', () => open(newFolder(), false))
 storeSuite('the SQLite engine with its writer in a worker', () => open(newFolder(), true))
+
+sharedSuite('the SQLite engine', async () => {
+  const folder = newFolder()
+  const one = await openSqliteStore({ folder, random: systemRandom, shared: true })
+  const two = await openSqliteStore({ folder, random: systemRandom, shared: true })
+  return {
+    one,
+    two,
+    async destroy() {
+      await one.close()
+      await two.close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+})
 
 describe('the SQLite engine', () => {
   let opened: OpenedStore | undefined

@@ -2,12 +2,12 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Random } from '../../domain/ports.ts'
-import type { Store } from '../../log/store.ts'
+import type { Drivers, Store } from '../../log/store.ts'
 import type { SessionReads } from '../../projection/reads.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 import { directWriter, workerWriter, type WriterLink } from './writer-link.ts'
 import { CommitGroup } from './group.ts'
-import { lockFolder } from './lock.ts'
+import { lockFolder, type FolderLock } from './lock.ts'
 import { Reader } from './reader.ts'
 import { SessionReader } from './session-reader.ts'
 
@@ -21,6 +21,11 @@ export interface SqliteOptions {
   /** How long to wait for another process that holds the folder and is dying, in ms. Default 0. */
   readonly lockWaitMs?: number
   readonly sleep?: (ms: number) => Promise<void>
+  /**
+   * Whether other processes may have the folder open at the same time: then nobody locks it. Default false.
+   * For trying out what happens between several processes; SQLite lets only one of them write at a time.
+   */
+  readonly shared?: boolean
   /** Told once when nothing can be written any more: the writer's thread died, or the disk failed. Reads go on. */
   readonly onLost?: (error: ConvokeError) => void
 }
@@ -31,12 +36,13 @@ export interface SqliteOptions {
  * @throws {ConvokeError} `store_locked` while another process has it open; `store_newer` for a newer version's data; `store_failed`.
  */
 export async function openSqliteStore(options: SqliteOptions): Promise<Store & SessionReads> {
-  const { folder, random } = options
+  const { folder, random, shared = false } = options
   const file = join(folder, 'convoke.db')
   if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const lock = await lockFolder(folder, options.lockWaitMs ?? 0, options.sleep ?? (() => Promise.resolve()))
+  const lock = shared ? NO_LOCK : await lockFolder(folder, options.lockWaitMs ?? 0, options.sleep ?? (() => Promise.resolve()))
   try {
-    const writer = options.worker === false ? directWriter(file, random.uuid()) : await workerWriter(file, random.uuid(), options.onLost ?? (() => undefined))
+    const how = { file, newLogId: random.uuid(), shared }
+    const writer = options.worker === false ? directWriter(how) : await workerWriter(how, options.onLost ?? (() => undefined))
     const reader = await openReader(file, writer)
     const sessions = new SessionReader(reader.db)
     const group = new CommitGroup((writes) => writer.commit(writes))
@@ -53,6 +59,7 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store & S
     return {
       logId: writer.logId,
       driver: writer.driver,
+      ...(shared ? { drivers: driversOf(writer, reader) } : {}),
       async commit(writes) {
         if (closing !== undefined) throw new ConvokeError('store_failed', 'the log is closed')
         return writes.length === 0 ? [] : group.add(writes)
@@ -75,6 +82,15 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store & S
   } catch (error) {
     lock.release()
     throw error
+  }
+}
+
+const NO_LOCK: FolderLock = { release: () => undefined }
+
+function driversOf(writer: WriterLink, reader: Reader): Drivers {
+  return {
+    renew: (untilMs) => writer.renewDriver(untilMs),
+    gone: async (drivers, nowMs) => new Set(drivers.filter((driver) => reader.driverLivesUntil(driver) <= nowMs)),
   }
 }
 

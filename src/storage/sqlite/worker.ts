@@ -4,9 +4,7 @@ import type { RecordWrite, WriteOutcome } from '../../log/store.ts'
 import type { Answer, PackedWrite, Request } from './writer-link.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 import { unpackEvents } from '../../log/packing.ts'
-import { Writer, type EncodedWrite } from './writer.ts'
-
-const { file, newLogId } = workerData as { file: string; newLogId: string }
+import { Writer, type EncodedWrite, type WriterOptions } from './writer.ts'
 
 /** Runs `work` and posts what came of it. */
 function answer(work: () => Answer): void {
@@ -20,7 +18,7 @@ function answer(work: () => Answer): void {
 
 let writer: Writer | undefined
 answer(() => {
-  writer = new Writer(file, newLogId)
+  writer = new Writer(workerData as WriterOptions)
   return { type: 'ready', logId: writer.logId, driver: writer.driver }
 })
 
@@ -31,6 +29,8 @@ function perform(request: Request): unknown {
       return writer.commit(request.writes.map(unpack)).map((outcome, index) => withoutEvents(outcome, request.writes[index]))
     case 'prune':
       return writer.pruneIdempotency(request.beforeMs)
+    case 'renew':
+      return writer.renewDriver(request.untilMs)
     case 'close':
       return writer.close()
   }

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads'
 import type { DecideWrite, RecordWrite, Write, WriteOutcome } from '../../log/store.ts'
 import { ConvokeError, type ErrorCode } from '../../domain/errors.ts'
 import { encodeEvents } from './rows.ts'
-import { Writer } from './writer.ts'
+import { Writer, type WriterOptions } from './writer.ts'
 
 /** A writer somewhere. One request at a time. */
 export interface WriterLink {
@@ -11,6 +11,7 @@ export interface WriterLink {
   readonly driver: number
   commit(writes: readonly Write[]): Promise<readonly WriteOutcome[]>
   pruneIdempotency(beforeMs: number): Promise<number>
+  renewDriver(untilMs: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -21,6 +22,7 @@ export type PackedWrite = DecideWrite | (Omit<RecordWrite, 'events'> & { readonl
 export type Request =
   | { readonly type: 'commit'; readonly writes: readonly PackedWrite[] }
   | { readonly type: 'prune'; readonly beforeMs: number }
+  | { readonly type: 'renew'; readonly untilMs: number }
   | { readonly type: 'close' }
 /** What it answers, in the order in which it was asked; `ready` comes first, unasked. */
 export type Answer =
@@ -29,8 +31,8 @@ export type Answer =
   | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string }
 
 /** A writer on this thread. */
-export function directWriter(file: string, newLogId: string): WriterLink {
-  const writer = new Writer(file, newLogId)
+export function directWriter(options: WriterOptions): WriterLink {
+  const writer = new Writer(options)
   return {
     logId: writer.logId,
     driver: writer.driver,
@@ -40,6 +42,7 @@ export function directWriter(file: string, newLogId: string): WriterLink {
       return outcomes
     },
     pruneIdempotency: async (beforeMs) => writer.pruneIdempotency(beforeMs),
+    renewDriver: async (untilMs) => writer.renewDriver(untilMs),
     close: async () => writer.close(),
   }
 }
@@ -50,10 +53,10 @@ interface Waiter {
 }
 
 /** A writer in a worker thread of its own. `onLost` is called once when it can write no more: its thread died, or its disk failed. */
-export async function workerWriter(file: string, newLogId: string, onLost: (error: ConvokeError) => void): Promise<WriterLink> {
+export async function workerWriter(options: WriterOptions, onLost: (error: ConvokeError) => void): Promise<WriterLink> {
   // From source the entry is .ts, from the build .js: the same as this file's.
   const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
-  const worker = new Worker(entry, { workerData: { file, newLogId } })
+  const worker = new Worker(entry, { workerData: options })
   const waiters: Waiter[] = []
   let dead: ConvokeError | undefined
   let closing = false
@@ -93,6 +96,7 @@ export async function workerWriter(file: string, newLogId: string, onLost: (erro
       return outcomes.map((outcome, index) => withEvents(outcome, writes[index]))
     },
     pruneIdempotency: async (beforeMs) => (await ask({ type: 'prune', beforeMs })) as number,
+    renewDriver: async (untilMs) => void (await ask({ type: 'renew', untilMs })),
     async close() {
       closing = true
       try {

@@ -4,6 +4,7 @@
  * W1. One commit is one transaction: BEGIN IMMEDIATE, the writes in order, COMMIT with an fsync of the WAL.
  * W2. A write is decided before anything of it is written, so a refusal leaves no trace.
  * W3. Row = fold(log): the stream's row and the projections are written from the fold of the events in the same transaction.
+ * W4. In a shared file, what another process committed since the last commit of this one is read anew before anything is decided.
  */
 import { statSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
@@ -14,6 +15,7 @@ import { applyWrite } from '../../log/apply.ts'
 import { summarize } from '../../projection/session-summary.ts'
 import { messageOf } from '../../projection/transcript.ts'
 import { HotStreams } from './hot.ts'
+import { lifeOf } from './meta.ts'
 import { migrate } from './migrate.ts'
 import { encodeEvents } from './rows.ts'
 import { StreamRows } from './stream-rows.ts'
@@ -27,6 +29,14 @@ const CACHE_KIB = 16 * 1024
 
 /** A write whose events may be encoded already. */
 export type EncodedWrite = Write & { readonly body?: string }
+
+/** Where the log is, and whether other processes write it too. */
+export interface WriterOptions {
+  readonly file: string
+  /** Name of the log, if the file is new. */
+  readonly newLogId: string
+  readonly shared: boolean
+}
 
 type Appended = Extract<WriteOutcome, { kind: 'appended' }>
 
@@ -42,9 +52,11 @@ export class Writer {
   readonly #insertBatch: StatementSync
   readonly #findKey: StatementSync
   readonly #insertKey: StatementSync
-  #feed: number
+  readonly #dataVersion: StatementSync | undefined
+  #seenVersion = -1
+  #feed = 0
 
-  constructor(file: string, newLogId: string) {
+  constructor({ file, newLogId, shared }: WriterOptions) {
     this.#file = file
     this.#db = new DatabaseSync(file, { timeout: 5000 })
     // locking_mode stays NORMAL: readers of this process have their own connections.
@@ -53,9 +65,12 @@ export class Writer {
     this.#db.exec('PRAGMA journal_size_limit = 0')
     requireDurable(this.#db)
     migrate(this.#db)
+    this.#db.exec('BEGIN IMMEDIATE')
     this.logId = this.#meta('log_id', () => newLogId)
     this.driver = Number(this.#meta('driver', (before) => String(Number(before ?? 0) + 1)))
-    this.#feed = (this.#db.prepare('SELECT coalesce(max(feed), 0) AS feed FROM batch').get() as { feed: number }).feed
+    this.#db.exec('COMMIT')
+    this.#dataVersion = shared ? this.#db.prepare('PRAGMA data_version') : undefined
+    this.#readFeed()
     this.#rows = new StreamRows(this.#db)
     this.#insertBatch = this.#db.prepare('INSERT INTO batch (feed, segment, first, last, at_ms, body) VALUES (?, ?, ?, ?, ?, ?)')
     this.#findKey = this.#db.prepare('SELECT fingerprint, outcome FROM idempotency WHERE scope = ? AND key = ?')
@@ -72,6 +87,7 @@ export class Writer {
     const feedBefore = this.#feed
     try {
       this.#db.exec('BEGIN IMMEDIATE')
+      this.#meetOthers()
       const outcomes = writes.map((write) => this.#write(write))
       for (const stream of this.#dirty) this.#rows.save(stream)
       this.#db.exec('COMMIT')
@@ -89,6 +105,11 @@ export class Writer {
         { cause: error },
       )
     }
+  }
+
+  /** In a shared log: says that this driver lives until `untilMs`. */
+  renewDriver(untilMs: number): void {
+    this.#setMeta(lifeOf(this.driver), String(untilMs))
   }
 
   /** Copies the WAL back when it has grown large. Call it between commits. */
@@ -112,6 +133,20 @@ export class Writer {
     } finally {
       this.#db.close()
     }
+  }
+
+  /** W4. @see sqlite.org/pragma.html#pragma_data_version */
+  #meetOthers(): void {
+    if (this.#dataVersion === undefined) return
+    const { data_version: version } = this.#dataVersion.get() as { data_version: number }
+    if (version === this.#seenVersion) return
+    this.#seenVersion = version
+    this.#hot.clear()
+    this.#readFeed()
+  }
+
+  #readFeed(): void {
+    this.#feed = (this.#db.prepare('SELECT coalesce(max(feed), 0) AS feed FROM batch').get() as { feed: number }).feed
   }
 
   #write(write: EncodedWrite): WriteOutcome {
@@ -174,8 +209,12 @@ export class Writer {
     const before = (this.#db.prepare('SELECT value FROM meta WHERE name = ?').get(name) as { value: string } | undefined)?.value
     if (name === 'log_id' && before !== undefined) return before
     const value = next(before)
-    this.#db.prepare('INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value').run(name, value)
+    this.#setMeta(name, value)
     return value
+  }
+
+  #setMeta(name: string, value: string): void {
+    this.#db.prepare('INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value').run(name, value)
   }
 }
 
