@@ -8,6 +8,7 @@ import type { Form, Part, PartResult } from './part.ts'
 
 /** Loaded late: one part does not need another's. */
 const PARTS: Readonly<Record<string, () => Promise<Part>>> = {
+  kill: async () => (await import('./kill/part.ts')).kill,
   provider: async () => (await import('./provider/part.ts')).provider,
 }
 

@@ -1,0 +1,197 @@
+/**
+ * Clients drive scripted runs while the server is killed at random moments, over and over; then everything that anybody saw or was
+ * answered is compared with the log, and what tools did with the ledger.
+ */
+import type { Part, PartOptions, PartResult } from '../part.ts'
+import { createClient, type Client } from '../../src/client/index.ts'
+import { chanceOf, type Chance } from '../support/chance.ts'
+import { createCommander } from '../support/commander.ts'
+import { startFeedReader } from '../support/feed-reader.ts'
+import type { ToolRules } from '../support/ledger.ts'
+import { SCRIPTED_MODEL, startScriptedProvider } from '../support/scripted-provider.ts'
+import { elapsed, untilTrue } from '../support/wait.ts'
+import { createWorld, type ServerChild, type World } from '../support/world.ts'
+import { fileURLToPath } from 'node:url'
+import { decisionOf, planSession } from './plan.ts'
+import { allSessions, reckon } from './reckoning.ts'
+import { driveSession, type Crew, type SessionStory } from './session.ts'
+
+const KILLS = { short: 200, long: 2_000 } as const
+/** Sessions that are driven at once. */
+const SESSIONS_AT_ONCE = 10
+/** How long a server lives that has begun to listen, in ms. */
+const ALIVE_MS = { from: 50, to: 300 } as const
+/** Share of the kills that hit a server while it starts, and when, in ms. */
+const START_KILLS = 0.1
+const START_KILL_MS = { from: 10, to: 250 } as const
+/** How long the calm after the last kill may take, in ms. */
+const CALM_MS = 120_000
+/** Pace of the model, in ms per word. */
+const PACE_MS = 2
+const TOOLS = fileURLToPath(new URL('../support/ledger-tools.ts', import.meta.url))
+
+/** Of the harness' tools: what they were declared as. */
+const RULES: ToolRules = { repeatable: (tool) => tool === 'look' || tool === 'note', asked: (tool) => tool === 'launch' }
+
+export const kill: Part = {
+  name: 'kill',
+  breaks: 'the server is killed (SIGKILL) at random moments, also while it starts',
+  promises: 'P1 P2 P3 P5 P6 P7 P10',
+  async run(options) {
+    const provider = await startScriptedProvider(PACE_MS)
+    const world = createWorld('kill', () => ({
+      models: { default: SCRIPTED_MODEL, discover: false },
+      providers: { scripted: { kind: 'openai-compatible', baseURL: provider.url, apiKey: 'none' } },
+      tools: [TOOLS],
+      approvals: { rules: { note: 'approve', pay: 'approve', bash: 'approve', launch: 'ask' } },
+    }))
+    try {
+      const result = await torture(world, provider, options)
+      if (result.lost.length > 0) world.keep()
+      return result.lost.length === 0 ? result : { ...result, lost: [...result.lost, `the data folder is kept in ${world.folder}`] }
+    } finally {
+      await world.close()
+      await provider.close()
+    }
+  },
+}
+
+async function torture(world: World, provider: Awaited<ReturnType<typeof startScriptedProvider>>, { seed, form, say }: PartOptions): Promise<PartResult> {
+  const giveUp = new AbortController()
+  const lost: string[] = []
+  const first = await world.start()
+  const commander = createCommander(world, giveUp.signal)
+  const feeds = [startFeedReader(world, 'all'), startFeedReader(world, 'contract')]
+  const crew: Crew = { world, seed, commander, signal: giveUp.signal }
+  const clients = startClients(crew, world.ledger)
+  let server: ServerChild | undefined
+  try {
+    const killed = await killOver(world, first, KILLS[form], chanceOf(seed, 'kills'), (done) => say(`${done} kills, ${clients.stories.length} sessions`))
+    server = killed.server
+    lost.push(...killed.lost)
+    clients.end()
+    if (!(await isDone(clients.done, CALM_MS))) lost.push(`P6: the clients were not done ${CALM_MS} ms after the last kill`)
+  } finally {
+    giveUp.abort()
+    await clients.done
+  }
+  lost.push(...(await calmDown(createClient({ url: world.url }), seed)))
+  for (const feed of feeds) await untilTrue(2_000, () => feed.sights().length >= clients.stories.length)
+  await Promise.all(feeds.map((feed) => feed.stop()))
+  lost.push(...(await endServer(world, server)))
+  // What is compared is what a process finds that saw none of it happen.
+  const last = await world.start()
+  const { stories } = clients
+  const sums = await reckon({ world, stories, feeds, sent: commander.sent, provider, rules: RULES })
+  lost.push(
+    ...sums.found,
+    ...commander.found,
+    ...provider.found,
+    ...[...feeds, ...stories.flatMap(({ readers }) => readers), ...stories].flatMap(({ found }) => found),
+  )
+  lost.push(...(await endServer(world, last)))
+  const returns = [...feeds, ...stories.flatMap(({ readers }) => readers)].reduce((sum, reader) => sum + reader.returns, 0)
+  say(`${provider.requests} model calls, ${provider.cutOff} of them cut off; ${commander.replayed} lost answers or repeats were answered from their key`)
+  say(`commands: ${tally(commander.sent.map(({ kind, outcome }) => `${kind} ${outcome}`))}`)
+  return {
+    tried: [
+      `${KILLS[form]} kills`,
+      `${sums.sessions} sessions`,
+      `${sums.runs} runs`,
+      `${sums.takeovers} takeovers`,
+      `${sums.events} events`,
+      `${sums.calls} tool calls (${sums.unknown} with unknown outcome)`,
+      `${commander.sent.length} commands`,
+      `${returns} reconnections`,
+      `${sums.crashLoops} runs ended as crash_loop`,
+    ],
+    lost,
+  }
+}
+
+/** Clients that drive one session after the other until they are told to end. */
+function startClients(crew: Crew, ledger: string): { readonly stories: readonly SessionStory[]; readonly done: Promise<void>; end(): void } {
+  const stories: SessionStory[] = []
+  let next = 0
+  let ending = false
+  const drive = async () => {
+    while (!ending && !crew.signal.aborted) {
+      const story = await driveSession(crew, planSession(crew.seed, next++, ledger))
+      if (story !== undefined) stories.push(story)
+    }
+  }
+  const done = Promise.all(Array.from({ length: SESSIONS_AT_ONCE }, drive)).then(() => undefined)
+  return { stories, done, end: () => void (ending = true) }
+}
+
+/** Kills `times` servers, and leaves one alive. */
+async function killOver(
+  world: World,
+  first: ServerChild,
+  times: number,
+  chance: Chance,
+  say: (done: number) => void,
+): Promise<{ readonly server: ServerChild; readonly lost: readonly string[] }> {
+  const lost: string[] = []
+  let server = first
+  for (let done = 0; done < times;) {
+    await elapsed(chance.between(ALIVE_MS.from, ALIVE_MS.to))
+    lost.push(...(await killOne(server)))
+    done++
+    if (done < times && chance.hit(START_KILLS)) {
+      const starting = world.spawn()
+      await elapsed(chance.between(START_KILL_MS.from, START_KILL_MS.to))
+      lost.push(...(await killOne(starting)))
+      done++
+    }
+    server = await world.start()
+    if (done % 20 === 0) say(done)
+  }
+  return { server, lost }
+}
+
+async function killOne(server: ServerChild): Promise<readonly string[]> {
+  const { code, signal } = await server.kill('SIGKILL')
+  return signal === 'SIGKILL' ? [] : [`a server ended by itself (${code ?? signal}): ${server.said}`]
+}
+
+/** Waits until no run is active; answers calls that wait for a person whose client is gone. */
+async function calmDown(client: Client, seed: number): Promise<readonly string[]> {
+  const endMs = performance.now() + CALM_MS
+  for (;;) {
+    const busy = (await allSessions(client)).filter(({ state }) => state !== 'idle' && state !== 'failed')
+    if (busy.length === 0) return []
+    if (performance.now() > endMs) return busy.map(({ id, state }) => `P6: session ${id} is still ${state} ${CALM_MS} ms after the last kill`)
+    for (const { id } of busy) {
+      const { run_id, tool_calls } = await client.pendingTools(id)
+      const decisions = Object.fromEntries(tool_calls.map((call) => [call.id, { action: decisionOf(seed, call.id), content: 'late' }]))
+      if (run_id !== null && tool_calls.length > 0) await client.decide(id, run_id, decisions).catch(() => undefined)
+    }
+    await elapsed(100)
+  }
+}
+
+/** Stops the last server, and looks for what it left. */
+async function endServer(world: World, server: ServerChild): Promise<readonly string[]> {
+  const { code, signal } = await server.kill('SIGTERM')
+  const left = world.living()
+  return [
+    ...(code === 0 ? [] : [`P14: the server ended with ${code ?? signal} after SIGTERM: ${server.said}`]),
+    ...left.map(({ pid, group, command }) => `P5: process ${pid} of group ${group} is left: ${command}`),
+  ]
+}
+
+async function isDone(work: Promise<void>, withinMs: number): Promise<boolean> {
+  let done = false
+  void work.then(
+    () => (done = true),
+    () => (done = true),
+  )
+  return untilTrue(withinMs, () => done)
+}
+
+function tally(names: readonly string[]): string {
+  const counts = new Map<string, number>()
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1)
+  return [...counts].map(([name, count]) => `${name} ${count}`).join(', ')
+}
