@@ -38,6 +38,8 @@ export interface SupervisorOptions extends DriverParts {
   readonly agent: (name: string) => Agent | undefined
   /** Ends what a call of a process that is gone has left running. Must not throw. */
   readonly killGroup: (intent: ToolIntent) => void
+  /** Default `DRIVER_TTL_MS`. More than `POLL_MS`. */
+  readonly driverTtlMs?: number
 }
 
 /** Starts, takes over and releases runs. */
@@ -165,7 +167,7 @@ export class Supervisor {
   async #poll(): Promise<void> {
     const { store, telemetry, clock } = this.#options
     try {
-      await store.drivers?.renew(clock.nowMs() + DRIVER_TTL_MS)
+      await store.drivers?.renew(clock.nowMs() + (this.#options.driverTtlMs ?? DRIVER_TTL_MS))
       const undriven = (await this.#unfinished()).filter((run) => !this.#driving.has(run.runId))
       const others = undriven.filter((run) => run.driver !== store.driver)
       const gone = await this.#goneOf(others)
