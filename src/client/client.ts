@@ -22,6 +22,8 @@ export interface Client {
   listSessions(options?: ListOptions): Promise<wire.SessionList>
   createSession(body: wire.CreateSession): Promise<wire.Session>
   getSession(id: string): Promise<wire.SessionDetail>
+  /** A session of its own with the history of `id` up to position `at`. */
+  fork(id: string, at: number, options?: { readonly title?: string }): Promise<wire.Session>
   updateSession(id: string, change: wire.UpdateSession): Promise<wire.SessionDetail>
   deleteSession(id: string): Promise<void>
   sendMessage(id: string, message: string | wire.Message, options?: MessageOptions): Promise<wire.Sent>
@@ -41,7 +43,7 @@ export function createClient(connection: Connection): Client {
   const server = { ...connection, url: connection.url.replace(/\/+$/, '') }
   const get = <T>(path: string) => request<T>(server, 'GET', path)
   const post = <T>(path: string, body: unknown) => request<T>(server, 'POST', path, body)
-  const at = (id: string) => `/v1/sessions/${encodeURIComponent(id)}`
+  const pathOf = (id: string) => `/v1/sessions/${encodeURIComponent(id)}`
   return {
     url: server.url,
     health: () => get('/v1/health'),
@@ -49,17 +51,18 @@ export function createClient(connection: Connection): Client {
     models: async () => (await get<wire.ModelList>('/v1/models')).models,
     listSessions: (options = {}) => get(`/v1/sessions${queryOf({ ...options })}`),
     createSession: (body) => post('/v1/sessions', body),
-    getSession: (id) => get(at(id)),
-    updateSession: (id, change) => request(server, 'PATCH', at(id), change),
-    deleteSession: (id) => request(server, 'DELETE', at(id)),
+    getSession: (id) => get(pathOf(id)),
+    fork: (id, at, options = {}) => post(`${pathOf(id)}/fork`, { ...options, at }),
+    updateSession: (id, change) => request(server, 'PATCH', pathOf(id), change),
+    deleteSession: (id) => request(server, 'DELETE', pathOf(id)),
     sendMessage: (id, message, options = {}) =>
-      post(`${at(id)}/messages`, { ...options, message: typeof message === 'string' ? { role: 'user', content: message } : message }),
-    listMessages: (id, page = {}) => get(`${at(id)}/messages${queryOf({ ...page })}`),
-    pendingTools: (id) => get(`${at(id)}/tools/pending`),
-    decide: (id, runId, decisions) => post(`${at(id)}/tools/decisions`, { run_id: runId, decisions }),
-    cancel: (id, runId) => post(`${at(id)}/cancel`, { run_id: runId }),
-    resume: (id, runId, action) => post(`${at(id)}/resume`, { run_id: runId, action }),
-    setModel: (id, runId, model) => post(`${at(id)}/model`, { run_id: runId, model }),
+      post(`${pathOf(id)}/messages`, { ...options, message: typeof message === 'string' ? { role: 'user', content: message } : message }),
+    listMessages: (id, page = {}) => get(`${pathOf(id)}/messages${queryOf({ ...page })}`),
+    pendingTools: (id) => get(`${pathOf(id)}/tools/pending`),
+    decide: (id, runId, decisions) => post(`${pathOf(id)}/tools/decisions`, { run_id: runId, decisions }),
+    cancel: (id, runId) => post(`${pathOf(id)}/cancel`, { run_id: runId }),
+    resume: (id, runId, action) => post(`${pathOf(id)}/resume`, { run_id: runId, action }),
+    setModel: (id, runId, model) => post(`${pathOf(id)}/model`, { run_id: runId, model }),
     events: (id, options) => followEvents(server, id, options),
   }
 }

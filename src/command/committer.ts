@@ -21,6 +21,11 @@ export class Committer {
     this.#hub = hub
   }
 
+  /** What commands may look up in the log before they are committed. */
+  get log(): Pick<Store, 'read' | 'head' | 'state'> {
+    return this.#store
+  }
+
   /** Listens to all commits of this process. The returned function ends it. */
   watch(listener: CommitListener): () => void {
     this.#listeners.add(listener)

@@ -1,11 +1,13 @@
 /** The command service: the one door for requests that change something. */
-import type { Reply, SessionCommand } from '../domain/command.ts'
+import type { ForkSession, Reply, SessionCommand } from '../domain/command.ts'
 import type { Position, SessionId } from '../domain/ids.ts'
 import type { Clock } from '../domain/ports.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { Idempotency, WriteOutcome } from '../log/store.ts'
 import type { Committer } from './committer.ts'
 import { ConvokeError } from '../domain/errors.ts'
+import { authorize } from '../domain/principal.ts'
+import { requireForkPoint } from '../log/backwards.ts'
 
 /** What a command did. */
 export interface CommandResult {
@@ -28,6 +30,12 @@ export interface CommandService {
    * @throws {ConvokeError} every code of `decide`; `idempotency_key_reused`; `overloaded`; `shutting_down`; `store_unknown`.
    */
   execute(stream: SessionId, command: SessionCommand, asker: Principal, idempotency?: Idempotency): Promise<CommandResult>
+  /**
+   * Opens the session `stream` as a fork, after a look at the origin's log, which is where it says whether it can be forked there.
+   *
+   * @throws {ConvokeError} as `execute`; `invalid_fork_point` inside a turn, between a call and its result, or where there is nothing.
+   */
+  fork(stream: SessionId, command: ForkSession, asker: Principal, idempotency?: Idempotency): Promise<CommandResult>
   /** Refuses everything from now on as `shutting_down`; what is under way goes on. */
   close(): void
 }
@@ -39,8 +47,15 @@ export const COMMANDS_MAX = 4096
 export function createCommandService(committer: Committer, clock: Clock): CommandService {
   let pending = 0
   let closed = false
-  return {
+  const service: CommandService = {
     close: () => void (closed = true),
+    async fork(stream, command, asker, idempotency) {
+      const { log } = committer
+      // Before the look: what an error says of a log is for its owner alone (P11).
+      authorize(asker, 'sessions:write', (await log.state(command.origin))?.owner)
+      await requireForkPoint(log, command.origin, command.at)
+      return service.execute(stream, command, asker, idempotency)
+    },
     async execute(stream, command, asker, idempotency) {
       if (closed) throw new ConvokeError('shutting_down', 'the server stops, try again in a moment', { retryAfterMs: 1000 })
       if (pending >= COMMANDS_MAX) throw new ConvokeError('overloaded', 'the server is busy, try again', { retryAfterMs: 1000 })
@@ -54,6 +69,7 @@ export function createCommandService(committer: Committer, clock: Clock): Comman
       }
     },
   }
+  return service
 }
 
 function resultOf(outcome: WriteOutcome | undefined): CommandResult {

@@ -1,6 +1,6 @@
 /** The commands of a session: wishes that may be refused. Ids and times arrive with them, so that `decide` is pure. */
 import type { AutoApprove, DecisionAction, Delivery, RunEvent, MessageEvent, OnInterrupt, RunOptions, StopReason } from './event.ts'
-import type { MessageId, RunId, UserId } from './ids.ts'
+import type { MessageId, Position, RunId, SessionId, UserId } from './ids.ts'
 import type { Message } from './message.ts'
 import type { Usage } from './usage.ts'
 
@@ -16,6 +16,18 @@ export interface CreateSession {
   readonly model?: string
   /** Default `resume`. */
   readonly onInterrupt?: OnInterrupt
+}
+/**
+ * Opens a session whose history is another's up to a position. Given to the new session; the engine brings what it must know of the origin.
+ *
+ * That `at` is a fork point follows from the origin's log, which never changes: whoever gives the command has looked. @see fork-point.ts
+ */
+export interface ForkSession {
+  readonly type: 'ForkSession'
+  readonly origin: SessionId
+  readonly at: Position
+  /** Default: the origin's. */
+  readonly title?: string
 }
 /** Changes a session; what is absent stays. Another agent counts from the next run on. */
 export interface UpdateSession {
@@ -109,6 +121,7 @@ export interface FinishRun {
 /** Any command of a session. */
 export type SessionCommand =
   | CreateSession
+  | ForkSession
   | UpdateSession
   | DeleteSession
   | AssignSession

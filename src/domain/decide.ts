@@ -10,8 +10,10 @@ import type { SessionCommand } from './command.ts'
 import type { Asker, Decision } from './decision.ts'
 import type { Principal } from './principal.ts'
 import type { SessionState } from './session.ts'
+import type { ForkSource } from './decide-fork.ts'
 import { decideCancel, decideForceCancel } from './decide-cancel.ts'
 import { decideCalls } from './decide-calls.ts'
+import { decideFork } from './decide-fork.ts'
 import { decideMessage } from './decide-message.ts'
 import { decideClaim, decideResume } from './decide-interrupt.ts'
 import { decideFinish, requireRun } from './decide-run.ts'
@@ -23,10 +25,12 @@ import { unreachable } from './unreachable.ts'
 /**
  * Decides `command` against `state`.
  *
+ * @param source What is forked, for `ForkSession`; `undefined` where there is no such session.
  * @throws {ConvokeError} `not_found`, `forbidden`, and the codes of the single commands.
  */
-export function decide(state: SessionState | undefined, command: SessionCommand, asker: Asker): Decision {
+export function decide(state: SessionState | undefined, command: SessionCommand, asker: Asker, source?: ForkSource): Decision {
   if (command.type === 'CreateSession') return decideCreate(state, command, asker)
+  if (command.type === 'ForkSession') return decideFork(state, command, asker, source)
   if (state === undefined) throw new ConvokeError('not_found', 'session not found')
   if (asker === 'driver') return decideForDriver(state, command)
   authorize(asker, command.type === 'DecideCalls' ? 'approvals:decide' : 'sessions:write', state.owner)

@@ -26,6 +26,7 @@ export const ERROR_CODES = {
   invalid_overrides: caller,
   invalid_model: caller,
   invalid_idempotency_key: caller,
+  invalid_fork_point: caller,
   unauthorized: caller,
   forbidden: caller,
   forbidden_host: caller,

@@ -15,6 +15,7 @@ const proposal = { id: 'c1', name: 'bash', arguments: { command: 'ls' }, disposi
 /** Each type as it is stored with no more than it must have. These shapes are frozen: logs that were written stay readable. */
 const STORED: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   SessionCreated: { owner: 'alice', title: '', agent: 'coder' },
+  SessionForked: { origin: { sessionId: 's1', position: 7 }, owner: 'alice', title: '', agent: 'coder', messages: 0, by: 'alice' },
   SessionUpdated: { by: 'alice' },
   SessionDeleted: { by: 'alice' },
   SessionAssigned: { from: 'alice', to: 'bob' },

@@ -3,6 +3,7 @@ import type { StreamEvent } from './event.ts'
 /** Every event type that this version writes, with the version of its shape. */
 export const EVENT_VERSIONS = {
   SessionCreated: 1,
+  SessionForked: 1,
   SessionUpdated: 1,
   SessionDeleted: 1,
   SessionAssigned: 1,
@@ -64,6 +65,7 @@ const message = shape({ role: text, content: (value) => text(value) || parts(val
 /** What each type must have, so that a fold may rely on it. What may be absent is not looked at. */
 const FIELDS: { readonly [Type in keyof typeof EVENT_VERSIONS]: Fields<Type> } = {
   SessionCreated: { owner: text, title: text, agent: text },
+  SessionForked: { origin: shape({ sessionId: text, position: number }), owner: text, title: text, agent: text, messages: number, by: text },
   SessionUpdated: { by: text },
   SessionDeleted: { by: text },
   SessionAssigned: { from: text, to: text },

@@ -5,7 +5,7 @@
  * Fields are spelled out where an event is made, never spread from a command: what is written stays written.
  * A new version of an event's shape carries `v`; `event-types.ts` lifts old ones when they are read.
  */
-import type { MessageId, Position, RunId, UserId } from './ids.ts'
+import type { MessageId, Position, RunId, SessionId, UserId } from './ids.ts'
 import type { ContextItem, Json, Message } from './message.ts'
 import type { Todo, ToolIntent } from './tool.ts'
 import type { Usage } from './usage.ts'
@@ -45,6 +45,12 @@ export interface ProposedCall {
   readonly disposition: Disposition
 }
 
+/** Where a fork comes from: a session, and the last position of it that the fork inherits. */
+export interface Origin {
+  readonly sessionId: SessionId
+  readonly position: Position
+}
+
 /** Events about the session itself. */
 export type SessionEvent =
   | {
@@ -63,6 +69,20 @@ export type SessionEvent =
       readonly visibility?: 'PRIVATE' | 'PUBLIC'
       readonly agent?: string
       readonly onInterrupt?: OnInterrupt
+      readonly by: UserId
+    }
+  /** The first event of a fork's own, behind what it inherits. It says all that a fold needs: nothing before it counts for state or summary. */
+  | {
+      readonly type: 'SessionForked'
+      readonly origin: Origin
+      readonly owner: UserId
+      readonly title: string
+      readonly cwd?: string
+      readonly agent: string
+      readonly model?: string
+      readonly onInterrupt?: OnInterrupt
+      /** Messages that it inherits. */
+      readonly messages: number
       readonly by: UserId
     }
   | { readonly type: 'SessionDeleted'; readonly by: UserId }

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { StreamEvent } from './event.ts'
 import type { SessionState } from './session.ts'
 import { EVENT_VERSIONS } from './event-types.ts'
-import { messageId, runId, userId } from './ids.ts'
+import { messageId, runId, sessionId, userId } from './ids.ts'
 import { STATE_VERSION, evolve, hasLiveStep, isWaiting } from './session.ts'
 import { NO_USAGE } from './usage.ts'
 
@@ -17,6 +17,17 @@ const usage = { inputTokens: 3, outputTokens: 4, totalTokens: 7 }
 /** One event of each type that is written. */
 const SAMPLES: { readonly [Type in keyof typeof EVENT_VERSIONS]: Extract<StreamEvent, { type: Type }> } = {
   SessionCreated: { type: 'SessionCreated', owner: ALICE, title: 't', agent: 'coder', cwd: '/work', model: 'a/b' },
+  SessionForked: {
+    type: 'SessionForked',
+    origin: { sessionId: sessionId('01900000-0000-7000-8000-00000000000a'), position: 7 },
+    owner: ALICE,
+    title: 't',
+    agent: 'coder',
+    cwd: '/work',
+    model: 'a/b',
+    messages: 2,
+    by: ALICE,
+  },
   SessionUpdated: { type: 'SessionUpdated', title: 'b', by: ALICE },
   SessionDeleted: { type: 'SessionDeleted', by: ALICE },
   SessionAssigned: { type: 'SessionAssigned', from: ALICE, to: userId('bob') },
@@ -80,9 +91,26 @@ describe('a new session', () => {
     expect(given([{ type: 'SessionCreated', owner: ALICE, title: '', agent: 'coder' }])).not.toHaveProperty('model')
   })
 
-  test.each(TYPES.filter((type) => type !== 'SessionCreated'))('does not come from %s', (type) => {
+  test.each(TYPES.filter((type) => type !== 'SessionCreated' && type !== 'SessionForked'))('does not come from %s', (type) => {
     expect(evolve(undefined, SAMPLES[type], 1)).toBeUndefined()
   })
+
+  test.each([[[]], [TOOL], [[...QUEUED, S.MessageQueued, S.SessionDeleted]]])(
+    'comes whole from a fork, whatever stood before it',
+    (events: readonly StreamEvent[]) => {
+      const fork = { ...S.SessionForked, agent: 'other', owner: userId('bob') }
+      expect(given([...events, fork])).toEqual({
+        version: STATE_VERSION,
+        owner: 'bob',
+        status: 'active',
+        agent: 'other',
+        model: 'a/b',
+        fence: 0,
+        queue: [],
+        calls: [],
+      })
+    },
+  )
 
   test('does not come from an event that cannot be read', () => {
     expect(evolve(undefined, { type: 'Unknown', originalType: 'SessionCreated' }, 1)).toBeUndefined()

@@ -97,7 +97,7 @@ export function isWaiting(state: SessionState): boolean {
 
 /** The state after `event` at `position`. @see S1, S2 */
 export function evolve(state: SessionState | undefined, event: StreamEvent, position: Position): SessionState | undefined {
-  if (event.type === 'SessionCreated') return created(event)
+  if (event.type === 'SessionCreated' || event.type === 'SessionForked') return created(event)
   if (state === undefined) return undefined
   switch (event.type) {
     case 'TextDelta':
@@ -125,7 +125,8 @@ export function evolve(state: SessionState | undefined, event: StreamEvent, posi
   }
 }
 
-function created(event: Extract<StreamEvent, { type: 'SessionCreated' }>): SessionState {
+/** A fork inherits history and nothing else: no run, no queue, no calls, no fence. */
+function created(event: Extract<StreamEvent, { type: 'SessionCreated' | 'SessionForked' }>): SessionState {
   return {
     version: STATE_VERSION,
     owner: event.owner,

@@ -32,7 +32,7 @@ const FROZEN: Readonly<Record<number, readonly string[]>> = {
   ],
   413: ['payload_too_large'],
   415: ['unsupported_media_type'],
-  422: ['invalid_body'],
+  422: ['invalid_body', 'invalid_fork_point'],
   429: ['queue_full'],
   431: ['headers_too_large'],
   500: ['config_invalid', 'agent_failed', 'crash_loop', 'run_interrupted', 'store_failed', 'store_locked', 'store_newer', 'internal_error'],

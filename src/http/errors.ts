@@ -34,6 +34,7 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   payload_too_large: 413,
   unsupported_media_type: 415,
   invalid_body: 422,
+  invalid_fork_point: 422,
   queue_full: 429,
   headers_too_large: 431,
   config_invalid: 500,

@@ -4,6 +4,7 @@
  * An engine loads the state, calls `applyWrite`, and stores what comes back. Idempotency records are the engine's own business.
  */
 import type { Reply } from '../domain/command.ts'
+import type { ForkSource } from '../domain/decide-fork.ts'
 import type { StreamEvent } from '../domain/event.ts'
 import type { Position, RunId } from '../domain/ids.ts'
 import type { SessionState } from '../domain/session.ts'
@@ -18,8 +19,12 @@ export type Applied =
   | { readonly kind: 'apply'; readonly events: readonly StreamEvent[]; readonly state: SessionState | undefined; readonly reply: Reply }
   | Exclude<WriteOutcome, { kind: 'appended' }>
 
-/** Applies `write` to `state` at `head`. Never throws for what a caller can do. */
-export function applyWrite(state: SessionState | undefined, head: Position, write: Write): Applied {
+/**
+ * Applies `write` to `state` at `head`: for a fork its position. Never throws for what a caller can do.
+ *
+ * @param source What a `ForkSession` forks, looked up by the engine; `undefined` where there is no such session.
+ */
+export function applyWrite(state: SessionState | undefined, head: Position, write: Write, source?: ForkSource): Applied {
   if (write.kind === 'record') {
     if (!holdsFence(state, write.runId, write.fence)) return { kind: 'fenced' }
     // An own agent's event may lack anything. It must hurt only its own write.
@@ -30,7 +35,7 @@ export function applyWrite(state: SessionState | undefined, head: Position, writ
   const { command } = write
   if (command.type === 'FinishRun' && !holdsFence(state, command.runId, command.fence)) return { kind: 'fenced' }
   try {
-    const { events, reply } = decide(state, command, write.asker)
+    const { events, reply } = decide(state, command, write.asker, source)
     return { kind: 'apply', events, state: fold(state, head, events), reply }
   } catch (error) {
     if (error instanceof ConvokeError) return { kind: 'refused', code: error.code, message: error.message }

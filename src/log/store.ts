@@ -15,6 +15,8 @@
  * L11. Opening a store raises the driver number for good; a store that is open elsewhere is refused with `store_locked`, unless it is shared.
  * L12. In a shared store a driver is gone when its row has run out; only its own process renews the row. What one process commits the others
  *      see in their next read and write; positions, fences, idempotency and feed numbers hold across all of them.
+ * L13. A fork's log is the origin's up to a position, and then its own: events, pages, messages and their order read as if they had been written there.
+ *      Nothing is copied, its first own event stands at the next position, and the feed holds only its own events.
  */
 import type { Asker } from '../domain/decision.ts'
 import type { Reply, SessionCommand } from '../domain/command.ts'

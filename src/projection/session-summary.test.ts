@@ -48,6 +48,30 @@ describe('a new session', () => {
     })
   })
 
+  test('is listed anew as a fork, with the messages that it inherits and where it comes from', () => {
+    const origin = { sessionId: ID, position: 3 }
+    const fork: StreamEvent = { type: 'SessionForked', origin, owner: ALICE, title: 'b', agent: 'coder', model: 'a/b', messages: 1, by: ALICE }
+    const row = {
+      id: 's1',
+      owner: 'alice',
+      title: 'b',
+      agent: 'coder',
+      model: 'a/b',
+      status: 'active',
+      visibility: 'PRIVATE',
+      run: { state: 'idle' },
+      messageCount: 1,
+      origin,
+    }
+    expect(summarize(ID, undefined, { position: 4, atMs: 2000, event: fork })).toEqual({ ...row, createdAtMs: 2000, updatedAtMs: 2000 })
+    expect(given([created, startOf(), said, { type: 'SessionDeleted', by: ALICE }, fork, said])).toEqual({
+      ...row,
+      messageCount: 2,
+      createdAtMs: 1004,
+      updatedAtMs: 1005,
+    })
+  })
+
   test('has a folder and a model where it was given them', () => {
     expect(given([{ ...created, cwd: '/work', model: 'a/b' } as StreamEvent])).toMatchObject({ cwd: '/work', model: 'a/b' })
   })

@@ -1,5 +1,5 @@
 /** The session list's fold: one row per session, changed only by events that a list shows. */
-import type { OnInterrupt, Recorded, StreamEvent } from '../domain/event.ts'
+import type { OnInterrupt, Origin, Recorded, StreamEvent } from '../domain/event.ts'
 import type { Position, RunId, SessionId, UserId } from '../domain/ids.ts'
 
 /** A session as lists and details show it. */
@@ -31,21 +31,16 @@ export interface SessionSummary {
   }
   /** Finished messages in the transcript. */
   readonly messageCount: number
+  /** Where a fork comes from. */
+  readonly origin?: Origin
 }
 
 /** The row after `recorded`; the same object where the list does not change. `undefined` until the session is created. */
 export function summarize(id: SessionId, summary: SessionSummary | undefined, recorded: Recorded): SessionSummary | undefined {
   const { event, atMs } = recorded
-  if (event.type === 'SessionCreated') {
-    const { owner, title, cwd, agent, model, onInterrupt } = event
-    const optional = {
-      ...(cwd === undefined ? {} : { cwd }),
-      ...(model === undefined ? {} : { model }),
-      ...(onInterrupt === undefined ? {} : { onInterrupt }),
-    }
-    const times = { createdAtMs: atMs, updatedAtMs: atMs }
-    return { id, owner, title, agent, ...optional, status: 'active', visibility: 'PRIVATE', ...times, run: { state: 'idle' }, messageCount: 0 }
-  }
+  if (event.type === 'SessionCreated') return created(id, event, atMs, 0)
+  // What the list showed of the origin does not count here.
+  if (event.type === 'SessionForked') return { ...created(id, event, atMs, event.messages), origin: event.origin }
   if (summary === undefined) return undefined
   const set = (change: Partial<SessionSummary>): SessionSummary => ({ ...summary, ...change, updatedAtMs: Math.max(atMs, summary.updatedAtMs) })
   switch (event.type) {
@@ -92,6 +87,19 @@ function updated(event: Extract<StreamEvent, { type: 'SessionUpdated' }>): Parti
     ...(agent === undefined ? {} : { agent }),
     ...(onInterrupt === undefined ? {} : { onInterrupt }),
   }
+}
+
+type Opening = Extract<StreamEvent, { type: 'SessionCreated' | 'SessionForked' }>
+
+function created(id: SessionId, event: Opening, atMs: number, messageCount: number): SessionSummary {
+  const { owner, title, cwd, agent, model, onInterrupt } = event
+  const optional = {
+    ...(cwd === undefined ? {} : { cwd }),
+    ...(model === undefined ? {} : { model }),
+    ...(onInterrupt === undefined ? {} : { onInterrupt }),
+  }
+  const times = { createdAtMs: atMs, updatedAtMs: atMs }
+  return { id, owner, title, agent, ...optional, status: 'active', visibility: 'PRIVATE', ...times, run: { state: 'idle' }, messageCount }
 }
 
 type RunSummary = SessionSummary['run']

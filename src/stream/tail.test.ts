@@ -7,7 +7,7 @@ import { fakeSink } from '../testing/fake-sink.ts'
 import { manualClock } from '../testing/manual-clock.ts'
 import type { Codec, EventBatch } from './codec.ts'
 import { Hub } from './hub.ts'
-import { runEndsAfter } from './log-reader.ts'
+import { runEndsAfter, type LogReader } from './log-reader.ts'
 import { KEEP_ALIVE_MS, PAGES_AT_ONCE, READER_BUFFER_BYTES_MAX } from './reading.ts'
 import { Tail, type TailOptions } from './tail.ts'
 
@@ -195,6 +195,9 @@ describe('until the end of a run', () => {
     const { log, commit } = setUp()
     commit([...Array.from({ length: 699 }, () => delta()), end, ...Array.from({ length: 800 }, () => delta())])
     expect(await runEndsAfter(log, STREAM, after)).toBe(ahead)
+    // Large events make for pages that are shorter than they were asked for.
+    const short: LogReader = { ...log, read: (stream, from, limit) => log.read(stream, from, Math.min(limit, 3)) }
+    expect(await runEndsAfter(short, STREAM, after)).toBe(ahead)
   })
 })
 

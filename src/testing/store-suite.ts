@@ -6,39 +6,16 @@ import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { RunEvent } from '../domain/event.ts'
 import type { SessionId, UserId } from '../domain/ids.ts'
-import type { Store, Write, WriteOutcome } from '../log/store.ts'
-import type { SessionReads } from '../projection/reads.ts'
+import type { Write } from '../log/store.ts'
 import { fold } from '../log/apply.ts'
+import { forkSuite } from './fork-suite.ts'
+import { one, readAll, type OpenedStore } from './store-kit.ts'
 import { ALICE, BOB, create, decideWrite, deltas, finish, freshId, send } from './writes.ts'
 import { runId, sessionId, userId } from '../domain/ids.ts'
 
-/** An open store of the engine under test. */
-export interface OpenedStore {
-  readonly store: Store & SessionReads
-  /** Closes it and opens the same data again. */
-  reopen(): Promise<OpenedStore>
-  /** Closes it and removes its data. */
-  destroy(): Promise<void>
-}
-
-async function one(store: Store, write: Write): Promise<WriteOutcome> {
-  const [outcome] = await store.commit([write])
-  if (outcome === undefined) throw new Error('a write has an outcome')
-  return outcome
-}
-
-async function readAll(store: Store, stream: SessionId) {
-  const events = []
-  for (let after = 0; ;) {
-    const page = await store.read(stream, after, 7)
-    if (page === undefined || page.events.length === 0) return events
-    events.push(...page.events)
-    after = page.events.at(-1)?.position ?? after
-  }
-}
-
 /** Runs the suite for one engine. */
 export function storeSuite(name: string, open: () => Promise<OpenedStore>): void {
+  forkSuite(name, open)
   describe(`${name} keeps the store's contract`, () => {
     let opened: OpenedStore
     const use = async () => (opened = await open()).store

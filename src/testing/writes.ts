@@ -46,3 +46,8 @@ export function finish(stream: SessionId, run: string, fence: number): Write {
   const totals = { totalTurns: 1, totalUsage: { inputTokens: 1, outputTokens: 1, totalTokens: 2 } }
   return decideWrite(stream, { type: 'FinishRun', runId: runId(run), fence, closing: [], outcome, ...totals }, 'driver')
 }
+
+/** The write that forks `origin` at a position, as `stream`. */
+export function fork(stream: SessionId, origin: SessionId, at: number, extra: object = {}, asker: Principal = ALICE): Write {
+  return decideWrite(stream, { type: 'ForkSession', origin, at }, asker, extra)
+}

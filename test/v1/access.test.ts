@@ -28,6 +28,7 @@ const ofSessions = closed.filter(({ path }) => path.includes('{id}'))
 /** A body that each route takes, and the scope that it asks for; literals, so that a new route must be thought about. */
 const BODIES: Readonly<Record<string, unknown>> = {
   createSession: { title: 'x' },
+  forkSession: { at: 1 },
   updateSession: { title: 'x' },
   sendMessage: { message: { role: 'user', content: 'x' } },
   decideToolCall: { run_id: UNKNOWN, action: 'accept' },
@@ -43,6 +44,7 @@ const SCOPE_OF: Readonly<Record<string, (typeof SCOPES)[number] | undefined>> = 
   listSessions: 'sessions:read',
   createSession: 'sessions:write',
   getSession: 'sessions:read',
+  forkSession: 'sessions:write',
   updateSession: 'sessions:write',
   deleteSession: 'sessions:write',
   sendMessage: 'sessions:write',

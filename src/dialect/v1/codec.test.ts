@@ -97,6 +97,16 @@ const WIRE: readonly (readonly [StreamEvent, string, Record<string, unknown>])[]
   ],
   [{ type: 'SessionCreated', owner: ANN, title: 't', agent: 'a' }, 'session_created', { title: 't', cwd: null, agent: 'a', model: null }],
   [{ type: 'SessionCreated', owner: ANN, title: 't', agent: 'a', cwd: '/w', model: 'm' }, 'session_created', { title: 't', cwd: '/w', agent: 'a', model: 'm' }],
+  [
+    { type: 'SessionForked', origin: { sessionId: SESSION, position: 7 }, owner: ANN, title: 't', agent: 'a', messages: 2, by: ANN },
+    'session_forked',
+    { origin: { session_id: SESSION, position: 7 }, title: 't', cwd: null, agent: 'a', model: null, message_count: 2 },
+  ],
+  [
+    { type: 'SessionForked', origin: { sessionId: SESSION, position: 7 }, owner: ANN, title: 't', agent: 'a', cwd: '/w', model: 'm', messages: 0, by: ANN },
+    'session_forked',
+    { origin: { session_id: SESSION, position: 7 }, title: 't', cwd: '/w', agent: 'a', model: 'm', message_count: 0 },
+  ],
   [{ type: 'SessionUpdated', title: 't', by: ANN }, 'session_updated', { title: 't' }],
   [{ type: 'SessionUpdated', visibility: 'PUBLIC', by: ANN }, 'session_updated', { visibility: 'PUBLIC' }],
   [{ type: 'SessionUpdated', agent: 'a', onInterrupt: 'ask', by: ANN }, 'session_updated', { agent: 'a', on_interrupt: 'ask' }],

@@ -152,6 +152,12 @@ function additionalEvent(event: Exclude<StreamEvent, { type: 'RunStarted' }>): W
         model: event.model ?? null,
         on_interrupt: event.onInterrupt,
       })
+    case 'SessionForked': {
+      const { origin, title, cwd, agent, model, onInterrupt, messages } = event
+      const from = { session_id: origin.sessionId, position: origin.position }
+      const settings = { cwd: cwd ?? null, agent, model: model ?? null, on_interrupt: onInterrupt }
+      return additional('session_forked', { origin: from, title, ...settings, message_count: messages })
+    }
     case 'SessionUpdated':
       return additional('session_updated', { title: event.title, visibility: event.visibility, agent: event.agent, on_interrupt: event.onInterrupt })
     case 'SessionDeleted':

@@ -1,7 +1,8 @@
 /** Sessions: list, create, read, change, delete. */
 import { z } from 'zod'
 import type { Scope } from '../../domain/principal.ts'
-import type { Call, Route } from '../../http/route.ts'
+import type { CommandResult } from '../../command/service.ts'
+import type { Answer, Call, Route } from '../../http/route.ts'
 import type { ListKey } from '../../projection/reads.ts'
 import type { SessionSummary } from '../../projection/session-summary.ts'
 import type { V1Context } from './context.ts'
@@ -28,7 +29,7 @@ const LIST_QUERY = z.object({
 
 /** The routes about sessions. */
 export function sessionRoutes(context: V1Context): readonly Route[] {
-  return [listSessions(context), createSession(context), getSession(context), updateSession(context), deleteSession(context)]
+  return [listSessions(context), createSession(context), getSession(context), forkSession(context), updateSession(context), deleteSession(context)]
 }
 
 function listSessions(context: V1Context): Route {
@@ -80,9 +81,7 @@ function createSession(context: V1Context): Route {
       const onInterrupt = body.on_interrupt === undefined ? {} : { onInterrupt: body.on_interrupt }
       const command = { type: 'CreateSession', title: body.title, agent, ...cwd, ...model, ...onInterrupt } as const
       const result = await context.commands.execute(sessionId(context.random.uuid()), command, call.principal, idempotency)
-      if (!result.replayed) context.onSessionCreated(result.stream)
-      const summary = await findSession(context, result.stream, call.principal, 'sessions:write')
-      return { status: 201, json: encodeSession(summary), headers: { location: `/v1/sessions/${result.stream}`, ...replayHeaders(result) } }
+      return openedSession(context, call, result)
     },
   }
 }
@@ -101,6 +100,34 @@ function getSession(context: V1Context): Route {
       return { status: 200, json: await sessionDetail(context, call, 'sessions:read') }
     },
   }
+}
+
+function forkSession(context: V1Context): Route {
+  return {
+    method: 'post',
+    path: '/v1/sessions/{id}/fork',
+    id: 'forkSession',
+    summary: 'Opens a session whose history is this one’s up to a position',
+    tag: 'sessions',
+    params: SESSION_PARAMS,
+    body: wire.ForkSession,
+    answers: { 201: { description: 'The new session', schema: wire.Session } },
+    errors: ['invalid_id', 'invalid_fork_point', 'not_found', 'session_deleted', 'idempotency_key_reused', 'unauthorized', 'forbidden'],
+    async handle(call) {
+      const origin = sessionIdOf(call.param('id'))
+      const body = await call.json(wire.ForkSession)
+      const command = { type: 'ForkSession', origin, at: body.at, ...(body.title == null ? {} : { title: body.title }) } as const
+      const result = await context.commands.fork(sessionId(context.random.uuid()), command, call.principal, call.idempotency(body))
+      return openedSession(context, call, result)
+    },
+  }
+}
+
+/** The answer that shows a session which a command opened, now or before. */
+async function openedSession(context: V1Context, call: Call, result: CommandResult): Promise<Answer> {
+  if (!result.replayed) context.onSessionCreated(result.stream)
+  const summary = await findSession(context, result.stream, call.principal, 'sessions:write')
+  return { status: 201, json: encodeSession(summary), headers: { location: `/v1/sessions/${result.stream}`, ...replayHeaders(result) } }
 }
 
 function updateSession(context: V1Context): Route {
@@ -183,6 +210,7 @@ export function encodeSession(summary: SessionSummary): wire.Session {
     model: summary.model ?? null,
     on_interrupt: summary.onInterrupt ?? 'resume',
     message_count: summary.messageCount,
+    origin: summary.origin === undefined ? null : { session_id: summary.origin.sessionId, position: summary.origin.position },
   }
 }
 

@@ -1,5 +1,6 @@
 import { systemRandom } from '../../system/random.ts'
-import { storeSuite, type OpenedStore } from '../../testing/store-suite.ts'
+import type { OpenedStore } from '../../testing/store-kit.ts'
+import { storeSuite } from '../../testing/store-suite.ts'
 import { sharedSuite } from '../../testing/shared-suite.ts'
 import { memoryStore, type MemoryStore } from './store.ts'
 

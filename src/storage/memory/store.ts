@@ -1,18 +1,19 @@
 /** The memory engine: a full engine that keeps everything in arrays. What it holds survives `reopen`, not the process. */
 import type { Random } from '../../domain/ports.ts'
+import type { ForkSession } from '../../domain/command.ts'
 import type { Recorded } from '../../domain/event.ts'
 import type { SessionId } from '../../domain/ids.ts'
 import type { SessionState } from '../../domain/session.ts'
 import type { Drivers, Idempotency, LogBatch, Store, Write, WriteOutcome } from '../../log/store.ts'
 import type { SessionQuery, SessionReads } from '../../projection/reads.ts'
 import type { SessionSummary } from '../../projection/session-summary.ts'
-import type { TranscriptMessage } from '../../projection/transcript.ts'
+import type { ForkSource } from '../../domain/decide-fork.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 import { applyWrite } from '../../log/apply.ts'
 import { READ_EVENTS_MAX } from '../../log/store.ts'
 import { LIST_LIMIT_MAX } from '../../projection/reads.ts'
 import { summarize } from '../../projection/session-summary.ts'
-import { messageOf } from '../../projection/transcript.ts'
+import { SegmentedLog } from './segments.ts'
 
 /** Batches that one page of the feed looks at. */
 const FEED_BATCHES_MAX = 256
@@ -22,8 +23,7 @@ type Appended = Extract<WriteOutcome, { kind: 'appended' }>
 interface Stream {
   state: SessionState | undefined
   summary: SessionSummary | undefined
-  readonly log: Recorded[]
-  readonly messages: TranscriptMessage[]
+  readonly log: SegmentedLog
 }
 
 interface Data {
@@ -73,9 +73,9 @@ function open(data: Data): MemoryStore {
     async read(id, after, limit) {
       const log = data.streams.get(id)?.log
       if (log === undefined) return undefined
-      return { head: log.length, events: log.slice(after, after + Math.max(0, Math.min(limit, READ_EVENTS_MAX))) }
+      return { head: log.head, events: log.events(after, after + Math.max(0, Math.min(limit, READ_EVENTS_MAX))) }
     },
-    head: async (id) => data.streams.get(id)?.log.length,
+    head: async (id) => data.streams.get(id)?.log.head,
     state: async (id) => data.streams.get(id)?.state,
     async readFeed(owner, after, limit) {
       const looked = data.feed.slice(after, after + Math.max(1, Math.min(limit, FEED_BATCHES_MAX)))
@@ -109,13 +109,15 @@ function commitOne(data: Data, write: Write): WriteOutcome {
   const idempotency = write.kind === 'decide' ? write.idempotency : undefined
   const repeated = idempotency === undefined ? undefined : repeat(data, idempotency)
   if (repeated !== undefined) return repeated
-  const stream = data.streams.get(write.stream) ?? { state: undefined, summary: undefined, log: [], messages: [] }
-  const applied = applyWrite(stream.state, stream.log.length, write)
+  const found = data.streams.get(write.stream) ?? { state: undefined, summary: undefined, log: new SegmentedLog() }
+  const fork = write.kind === 'decide' && write.command.type === 'ForkSession' ? forkOf(data, write.command) : undefined
+  const applied = applyWrite(found.state, fork?.log.head ?? found.log.head, write, fork?.source)
   if (applied.kind !== 'apply') return applied
+  const stream = fork === undefined ? found : { ...found, log: fork.log }
   // Written events are facts: a caller that changes its objects later must not change them.
   const events = structuredClone(applied.events)
-  const from = stream.log.length + 1
-  const to = stream.log.length + events.length
+  const from = stream.log.head + 1
+  const to = stream.log.head + events.length
   const owner = applied.state?.owner
   if (owner === undefined) throw new Error('a write was applied to a stream without an owner')
   const feed = events.length === 0 ? 0 : data.feed.length + 1
@@ -134,9 +136,17 @@ function append(data: Data, stream: Stream, outcome: Appended, state: SessionSta
     const recorded: Recorded = { position: from + index, atMs, event }
     stream.log.push(recorded)
     stream.summary = summarize(id, stream.summary, recorded)
-    const message = messageOf(recorded)
-    if (message !== undefined) stream.messages.push(message)
   })
+}
+
+/** What a fork inherits, and what is to be decided about. */
+function forkOf(data: Data, { origin, at }: ForkSession): { readonly log: SegmentedLog; readonly source?: ForkSource } {
+  const { state, summary, log } = data.streams.get(origin) ?? {}
+  if (state === undefined || summary === undefined || log === undefined) return { log: new SegmentedLog() }
+  const inherited = log.fork(Math.min(at, log.head))
+  const { title, cwd } = summary
+  const counts = { head: log.head, messages: inherited.messageCount, segments: inherited.inherited.length }
+  return { log: inherited, source: { state, title, ...counts, ...(cwd === undefined ? {} : { cwd }) } }
 }
 
 function repeat(data: Data, idempotency: Idempotency): WriteOutcome | undefined {
@@ -155,7 +165,7 @@ function reads(data: Data): SessionReads {
     session: async (id) => data.streams.get(id)?.summary,
     async sessionAt(id) {
       const stream = data.streams.get(id)
-      return stream?.summary === undefined ? undefined : { summary: stream.summary, head: stream.log.length }
+      return stream?.summary === undefined ? undefined : { summary: stream.summary, head: stream.log.head }
     },
     async sessions(query) {
       const matching = [...data.streams.values()].flatMap(({ summary }) => (summary !== undefined && matches(summary, query) ? [summary] : []))
@@ -165,11 +175,12 @@ function reads(data: Data): SessionReads {
       return { items: behind.slice(offset, offset + Math.min(query.limit, LIST_LIMIT_MAX)), total: matching.length }
     },
     async messages(id, { limit, offset }) {
-      const messages = data.streams.get(id)?.messages ?? []
-      return { items: messages.slice(offset, offset + Math.min(limit, LIST_LIMIT_MAX)), total: messages.length }
+      const log = data.streams.get(id)?.log
+      return { items: log?.messages(offset, offset + Math.min(limit, LIST_LIMIT_MAX)) ?? [], total: log?.messageCount ?? 0 }
     },
     async history(id, upTo, limit, after = 0) {
-      const messages = data.streams.get(id)?.messages.filter(({ position }) => position <= upTo && position > after) ?? []
+      const log = data.streams.get(id)?.log
+      const messages = log?.messages(0, log.messageCount).filter(({ position }) => position <= upTo && position > after) ?? []
       return messages.slice(Math.max(0, messages.length - limit))
     },
     async sessionIds(owner, after, limit) {

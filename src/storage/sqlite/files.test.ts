@@ -176,6 +176,7 @@ describe('the streams that the writer keeps in memory', () => {
   const stream = (key: number): HotStream => ({
     key,
     head: 0,
+    base: 0,
     places: '',
     placeCount: 0,
     state: undefined,

@@ -9,6 +9,8 @@ export interface HotStream {
   /** `undefined` until the row exists. */
   key: number | undefined
   head: number
+  /** Positions up to here are inherited. 0: none. */
+  base: number
   /** Places of the newest batches, and how many. @see places.ts */
   places: string
   placeCount: number

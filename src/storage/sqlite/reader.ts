@@ -13,6 +13,7 @@ import { READ_EVENTS_MAX } from '../../log/store.ts'
 import { decodePlaces, placesFrom, type Place } from './places.ts'
 import { lifeOf } from './meta.ts'
 import { decodeBatch, decodeState, type BatchRow, type StreamRow } from './rows.ts'
+import { Segments, type Piece } from './segments.ts'
 
 /** Characters of bodies from which a page is full: what is larger would hold the loop up. */
 const PAGE_BYTES_MAX = 256 * 1024
@@ -32,17 +33,21 @@ export class Reader {
   readonly #feed: StatementSync
   readonly #feedHead: StatementSync
   readonly #unfinished: StatementSync
+  readonly #newest: StatementSync
+  readonly #segments: Segments
 
   constructor(file: string) {
     this.db = new DatabaseSync(file, { readOnly: true, timeout: 5000 })
     this.db.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
-    this.#stream = this.db.prepare('SELECT key, id, owner, head, state, places FROM stream WHERE id = ?')
+    this.#stream = this.db.prepare('SELECT key, id, owner, head, base, state, places FROM stream WHERE id = ?')
     this.#batch = this.db.prepare('SELECT feed, first, last, at_ms, body FROM batch WHERE feed = ?')
     // The block that holds a position begins at or before it: look there first, then go on.
     this.#blocks = this.db.prepare(
       `SELECT first, places FROM block
        WHERE segment = ?1 AND first >= coalesce((SELECT max(first) FROM block WHERE segment = ?1 AND first <= ?2), 1) ORDER BY first`,
     )
+    this.#newest = this.db.prepare('SELECT places FROM stream WHERE key = ?')
+    this.#segments = new Segments(this.db)
     this.#items = this.db.prepare('SELECT kind, body FROM stream_item WHERE stream = ? ORDER BY kind, ordinal')
     this.#feedEnd = this.db.prepare('SELECT max(feed) AS next, count(*) AS n FROM (SELECT feed FROM batch WHERE feed > ? ORDER BY feed LIMIT ?)')
     this.#feed = this.db.prepare(
@@ -59,49 +64,63 @@ export class Reader {
 
   /** A page without holes: places of which the log has lost the events read as `Unknown`. @see L9 */
   read(stream: SessionId, after: Position, limit: number): Page | undefined {
-    const row = this.#stream.get(stream) as StreamRow | undefined
-    if (row === undefined) return undefined
-    const end = Math.min(row.head, after + Math.min(limit, READ_EVENTS_MAX))
+    return oneMoment(this.db, () => {
+      const row = this.#stream.get(stream) as StreamRow | undefined
+      return row === undefined ? undefined : { head: row.head, events: this.#page(row, after, Math.min(row.head, after + Math.min(limit, READ_EVENTS_MAX))) }
+    })
+  }
+
+  #page(row: StreamRow, after: Position, end: Position): readonly Recorded[] {
     const events: Recorded[] = []
-    if (after >= end) return { head: row.head, events }
+    if (after >= end) return events
     let bytes = 0
-    for (const { feed } of this.#places(row, after + 1)) {
+    for (const { feed, last } of this.#places(row, after, end)) {
       const found = this.#batch.get(feed) as BatchRow | undefined
       if (found === undefined) continue
-      const batch = decodeBatch(stream, found)
+      const batch = decodeBatch(row.id as SessionId, found)
+      // What stands behind the piece's end is the origin's own.
+      const upTo = Math.min(batch.to, last, end)
       fillWithUnknown(events, after, Math.min(batch.from - 1, end), batch.atMs)
-      for (let position = after + events.length + 1; position <= Math.min(batch.to, end); position++) {
+      for (let position = after + events.length + 1; position <= upTo; position++) {
         const event = batch.events[position - batch.from]
         if (event !== undefined) events.push({ position, atMs: batch.atMs, event })
       }
       bytes += found.body.length
-      if (after + events.length >= end || bytes >= PAGE_BYTES_MAX) return { head: row.head, events }
+      if (after + events.length >= end || bytes >= PAGE_BYTES_MAX) return events
     }
     fillWithUnknown(events, after, end, events.at(-1)?.atMs ?? 0)
-    return { head: row.head, events }
+    return events
   }
 
-  /** Places of the batches that hold `position` and what comes after it. */
-  *#places(row: StreamRow, position: Position): Generator<Place> {
-    const newest = decodePlaces(row.places)
-    const newestFirst = newest[0]?.first ?? Infinity
-    if (position < newestFirst) {
-      for (const found of this.#blocks.iterate(row.key, position)) {
-        const block = found as unknown as { first: number; places: string }
-        // A commit since the row was read may have made a block of what stands in the row.
-        if (block.first >= newestFirst) break
-        yield* placesFrom(decodePlaces(block.places), position)
+  /** Places of the batches behind `after`, each with the last position that counts of it. */
+  *#places(row: StreamRow, after: Position, end: Position): Generator<Place & { readonly last: Position }> {
+    let from = after + 1
+    for (const piece of this.#segments.behind(row, after)) {
+      for (const place of this.#placesOf(piece, row, from)) {
+        if (place.first > Math.min(piece.last, end)) break
+        yield { ...place, last: piece.last }
+      }
+      from = piece.last + 1
+    }
+  }
+
+  /** Places of a segment's batches that hold `position` and what comes after it. */
+  *#placesOf({ segment }: Piece, row: StreamRow, position: Position): Generator<Place> {
+    const text = segment === row.key ? row.places : (this.#newest.get(segment) as { places: string } | undefined)?.places
+    const newest = decodePlaces(text ?? '')
+    if (position < (newest[0]?.first ?? Infinity)) {
+      for (const found of this.#blocks.iterate(segment, position)) {
+        yield* placesFrom(decodePlaces((found as unknown as { places: string }).places), position)
       }
     }
     yield* placesFrom(newest, position)
   }
 
   state(stream: SessionId): SessionState | undefined {
-    // One moment: the writer may commit between two statements.
-    this.db.exec('BEGIN')
-    const row = this.#stream.get(stream) as StreamRow | undefined
-    const items = (row === undefined ? [] : this.#items.all(row.key)) as unknown as readonly { kind: string; body: string }[]
-    this.db.exec('COMMIT')
+    const [row, items] = oneMoment(this.db, () => {
+      const found = this.#stream.get(stream) as StreamRow | undefined
+      return [found, (found === undefined ? [] : this.#items.all(found.key)) as unknown as readonly { kind: string; body: string }[]] as const
+    })
     if (row === undefined) return undefined
     const parse = <Item>(kind: string) => items.filter((item) => item.kind === kind).map((item) => JSON.parse(item.body) as Item)
     return decodeState(row.state, parse<QueuedMessage>('queue'), parse<OpenCall>('call'))
@@ -149,5 +168,15 @@ export class Reader {
 function fillWithUnknown(events: Recorded[], after: Position, to: Position, atMs: number): void {
   for (let position = after + events.length + 1; position <= to; position++) {
     events.push({ position, atMs, event: { type: 'Unknown', originalType: 'damaged' } })
+  }
+}
+
+/** Reads of one moment: the writer may commit between two statements. Short, so that no read holds the WAL back. */
+export function oneMoment<T>(db: DatabaseSync, read: () => T): T {
+  db.exec('BEGIN')
+  try {
+    return read()
+  } finally {
+    db.exec('COMMIT')
   }
 }

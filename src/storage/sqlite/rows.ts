@@ -12,6 +12,8 @@ export interface StreamRow {
   readonly id: string
   readonly owner: string
   readonly head: number
+  /** Positions up to here are inherited. */
+  readonly base: number
   readonly state: string
   /** Places of the newest batches. @see places.ts */
   readonly places: string

@@ -82,4 +82,16 @@ export const MIGRATIONS: readonly string[] = [
   ) WITHOUT ROWID, STRICT;
   CREATE INDEX idempotency_age ON idempotency (at_ms);
   `,
+  // Segments: positions up to base stand in other segments, each up to its row's last position, which comes after that many messages.
+  `
+  ALTER TABLE stream ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
+  CREATE TABLE inherit (
+    stream INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    segment INTEGER NOT NULL,
+    messages INTEGER NOT NULL,
+    PRIMARY KEY (stream, last)
+  ) WITHOUT ROWID, STRICT;
+  CREATE INDEX inherit_segment ON inherit (segment, last);
+  `,
 ]

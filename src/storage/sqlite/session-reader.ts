@@ -6,15 +6,19 @@ import type { SessionSummary } from '../../projection/session-summary.ts'
 import type { TranscriptMessage } from '../../projection/transcript.ts'
 import { sessionId } from '../../domain/ids.ts'
 import { LIST_LIMIT_MAX } from '../../projection/reads.ts'
+import { oneMoment } from './reader.ts'
+import { Segments, type StreamKey } from './segments.ts'
 
 /** The projections' read side, on the reader's connection. */
 export class SessionReader {
   readonly #db: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
   readonly #sessionAt: StatementSync
+  readonly #segments: Segments
 
   constructor(db: DatabaseSync) {
     this.#db = db
+    this.#segments = new Segments(db)
     this.#sessionAt = db.prepare('SELECT n.body, s.head FROM stream s JOIN session n ON n.key = s.key WHERE s.id = ?')
   }
 
@@ -40,16 +44,42 @@ export class SessionReader {
   }
 
   messages(id: SessionId, page: { readonly limit: number; readonly offset: number }): ListPage<TranscriptMessage> {
-    const sql = `SELECT m.body FROM stream s JOIN message m ON m.stream = s.key WHERE s.id = ? AND m.ordinal >= ? ORDER BY m.ordinal LIMIT ?`
-    const rows = this.#sql(sql).all(id, page.offset, Math.min(page.limit, LIST_LIMIT_MAX)) as unknown as readonly { body: string }[]
-    return { items: rows.map(parseMessage), total: this.session(id)?.messageCount ?? 0 }
+    const sql = 'SELECT body FROM message WHERE stream = ? AND ordinal >= ? AND ordinal < ? ORDER BY ordinal LIMIT ?'
+    const most = Math.min(page.limit, LIST_LIMIT_MAX)
+    return oneMoment(this.#db, () => {
+      const items: TranscriptMessage[] = []
+      const stream = this.#streamKey(id)
+      if (stream === undefined) return { items, total: 0 }
+      for (const { segment, messages } of this.#segments.withMessages(stream, page.offset)) {
+        const end = Math.min(messages, Number.MAX_SAFE_INTEGER)
+        items.push(...this.#messageRows(sql, segment, page.offset + items.length, end, most - items.length))
+        if (items.length >= most) break
+      }
+      return { items, total: this.session(id)?.messageCount ?? 0 }
+    })
   }
 
   history(id: SessionId, upTo: Position, limit: number, after: Position = 0): readonly TranscriptMessage[] {
-    const sql = `SELECT m.body FROM stream s JOIN message m ON m.stream = s.key
-      WHERE s.id = ? AND m.position <= ? AND m.position > ? ORDER BY m.ordinal DESC LIMIT ?`
-    const rows = this.#sql(sql).all(id, upTo, after, limit) as unknown as readonly { body: string }[]
-    return rows.map(parseMessage).reverse()
+    const sql = 'SELECT body FROM message WHERE stream = ? AND position <= ? AND position > ? ORDER BY ordinal DESC LIMIT ?'
+    return oneMoment(this.#db, () => {
+      const newestFirst: TranscriptMessage[] = []
+      const stream = this.#streamKey(id)
+      if (stream === undefined) return newestFirst
+      for (const { segment, last } of this.#segments.backFrom(stream, upTo)) {
+        if (last <= after) break
+        newestFirst.push(...this.#messageRows(sql, segment, Math.min(upTo, last, Number.MAX_SAFE_INTEGER), after, limit - newestFirst.length))
+        if (newestFirst.length >= limit) break
+      }
+      return newestFirst.reverse()
+    })
+  }
+
+  #streamKey(id: SessionId): StreamKey | undefined {
+    return this.#sql('SELECT key, base FROM stream WHERE id = ?').get(id) as unknown as StreamKey | undefined
+  }
+
+  #messageRows(sql: string, ...values: readonly number[]): readonly TranscriptMessage[] {
+    return (this.#sql(sql).all(...values) as unknown as readonly { body: string }[]).map(parseMessage)
   }
 
   sessionIds(owner: UserId, after: SessionId | undefined, limit: number): readonly SessionId[] {

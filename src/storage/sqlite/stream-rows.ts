@@ -4,6 +4,7 @@ import type { OpenCall, QueuedMessage, SessionState } from '../../domain/session
 import type { SessionSummary } from '../../projection/session-summary.ts'
 import type { TranscriptMessage } from '../../projection/transcript.ts'
 import type { HotStream } from './hot.ts'
+import type { Piece } from './segments.ts'
 import { countPlaces, decodePlaces, encodePlace, PLACES_PER_BLOCK } from './places.ts'
 import { decodeState, encodeState, type StreamRow } from './rows.ts'
 
@@ -22,11 +23,12 @@ export class StreamRows {
   readonly #count: StatementSync
   readonly #insertBlock: StatementSync
   readonly #addMessage: StatementSync
+  readonly #insertPiece: StatementSync
 
   constructor(db: DatabaseSync) {
-    this.#find = db.prepare('SELECT key, id, owner, head, state, places FROM stream WHERE id = ?')
+    this.#find = db.prepare('SELECT key, id, owner, head, base, state, places FROM stream WHERE id = ?')
     this.#findSummary = db.prepare('SELECT body FROM session WHERE key = ?')
-    this.#insert = db.prepare('INSERT INTO stream (id, owner, head, run_id, driver, fence, state, places) VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
+    this.#insert = db.prepare('INSERT INTO stream (id, owner, head, base, run_id, driver, fence, state, places) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)')
     this.#setHead = db.prepare('UPDATE stream SET head = ?, places = ? WHERE key = ?')
     this.#setState = db.prepare('UPDATE stream SET head = ?, owner = ?, run_id = ?, driver = ?, fence = ?, state = ?, places = ? WHERE key = ?')
     this.#items = db.prepare('SELECT kind, body FROM stream_item WHERE stream = ? ORDER BY kind, ordinal')
@@ -40,6 +42,7 @@ export class StreamRows {
     this.#setSummaryBody = db.prepare('UPDATE session SET body = ? WHERE key = ?')
     this.#count = db.prepare('INSERT INTO session_count (owner, status, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n')
     this.#insertBlock = db.prepare('INSERT INTO block (segment, first, places) VALUES (?, ?, ?)')
+    this.#insertPiece = db.prepare('INSERT INTO inherit (stream, last, segment, messages) VALUES (?, ?, ?, ?)')
     this.#addMessage = db.prepare('INSERT INTO message (stream, ordinal, position, body) VALUES (?, ?, ?, ?)')
   }
 
@@ -50,6 +53,7 @@ export class StreamRows {
       return {
         key: undefined,
         head: 0,
+        base: 0,
         places: '',
         placeCount: 0,
         state: undefined,
@@ -59,20 +63,26 @@ export class StreamRows {
     const state = decodeState(row.state, this.#loadItems(row.key, 'queue'), this.#loadItems(row.key, 'call'))
     const body = (this.#findSummary.get(row.key) as { body: string } | undefined)?.body
     const summary = body === undefined ? undefined : (JSON.parse(body) as SessionSummary)
-    const { key, head, places } = row
-    return { key, head, places, placeCount: countPlaces(places), state, summary, stored: { state, summary, head: row.head } }
+    const { key, head, base, places } = row
+    return { key, head, base, places, placeCount: countPlaces(places), state, summary, stored: { state, summary, head: row.head } }
   }
 
   /** Makes the row of a new stream, as it is now. Answers its key. */
   insert(id: string, stream: HotStream): number {
-    const { head, state, stored } = stream
+    const { head, base, state, stored } = stream
     const run = state?.run
     const encoded = state === undefined ? '' : encodeState(state)
-    const { lastInsertRowid } = this.#insert.run(id, state?.owner ?? '', head, run?.id ?? null, run?.driver ?? null, state?.fence ?? 0, encoded, stream.places)
+    const values = [id, state?.owner ?? '', head, base, run?.id ?? null, run?.driver ?? null, state?.fence ?? 0, encoded, stream.places] as const
+    const { lastInsertRowid } = this.#insert.run(...values)
     // What waits or is called has rows of its own, which are still to be written.
     const isWhole = state !== undefined && state.queue.length === 0 && state.calls.length === 0
     stream.stored = { ...stored, ...(isWhole ? { state, head } : {}) }
     return Number(lastInsertRowid)
+  }
+
+  /** Notes what a fork inherits. */
+  inherit(key: number, pieces: readonly Piece[]): void {
+    for (const { segment, last, messages } of pieces) this.#insertPiece.run(key, last, segment, messages)
   }
 
   /** Writes what differs from the tables. */

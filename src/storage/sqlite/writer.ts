@@ -9,6 +9,8 @@
 import { statSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { Idempotency, Write, WriteOutcome } from '../../log/store.ts'
+import type { ForkSession } from '../../domain/command.ts'
+import type { ForkSource } from '../../domain/decide-fork.ts'
 import type { HotStream } from './hot.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 import { applyWrite } from '../../log/apply.ts'
@@ -18,6 +20,7 @@ import { HotStreams } from './hot.ts'
 import { lifeOf } from './meta.ts'
 import { migrate } from './migrate.ts'
 import { encodeEvents } from './rows.ts'
+import { Segments, type Piece } from './segments.ts'
 import { StreamRows } from './stream-rows.ts'
 
 /** Size of the WAL from which it is copied back, in bytes. */
@@ -40,6 +43,12 @@ export interface WriterOptions {
 
 type Appended = Extract<WriteOutcome, { kind: 'appended' }>
 
+interface Fork {
+  readonly at: number
+  readonly pieces: readonly Piece[]
+  readonly source?: ForkSource
+}
+
 /** Opens the database for writing, migrates it and raises the driver number. */
 export class Writer {
   readonly logId: string
@@ -49,6 +58,7 @@ export class Writer {
   readonly #hot = new HotStreams()
   readonly #dirty = new Set<HotStream>()
   readonly #rows: StreamRows
+  readonly #segments: Segments
   readonly #insertBatch: StatementSync
   readonly #findKey: StatementSync
   readonly #insertKey: StatementSync
@@ -72,6 +82,7 @@ export class Writer {
     this.#dataVersion = shared ? this.#db.prepare('PRAGMA data_version') : undefined
     this.#readFeed()
     this.#rows = new StreamRows(this.#db)
+    this.#segments = new Segments(this.#db)
     this.#insertBatch = this.#db.prepare('INSERT INTO batch (feed, segment, first, last, at_ms, body) VALUES (?, ?, ?, ?, ?, ?)')
     this.#findKey = this.#db.prepare('SELECT fingerprint, outcome FROM idempotency WHERE scope = ? AND key = ?')
     this.#insertKey = this.#db.prepare('INSERT INTO idempotency (scope, key, fingerprint, at_ms, outcome) VALUES (?, ?, ?, ?, ?)')
@@ -154,18 +165,32 @@ export class Writer {
     const repeated = idempotency === undefined ? undefined : this.#repeat(idempotency)
     if (repeated !== undefined) return repeated
     const stream = this.#load(write.stream)
-    const applied = applyWrite(stream.state, stream.head, write)
+    const fork = write.kind === 'decide' && write.command.type === 'ForkSession' ? this.#forkOf(write.command) : undefined
+    const head = fork === undefined ? stream.head : fork.at
+    const applied = applyWrite(stream.state, head, write, fork?.source)
     if (applied.kind !== 'apply') return applied
-    const from = stream.head + 1
-    const to = stream.head + applied.events.length
+    if (fork !== undefined) stream.base = fork.at
+    const from = head + 1
+    const to = head + applied.events.length
     const owner = applied.state?.owner
     if (owner === undefined) throw new Error('a write was applied to a stream without an owner')
     const feed = to < from ? 0 : ++this.#feed
     const { events, reply } = applied
     const outcome: Appended = { kind: 'appended', stream: write.stream, from, to, feed, events, atMs: write.atMs, owner, reply, replayed: false }
     if (to >= from) this.#append(stream, write, outcome, applied.state)
+    if (fork !== undefined && stream.key !== undefined) this.#rows.inherit(stream.key, fork.pieces)
     if (idempotency !== undefined) this.#remember(idempotency, outcome)
     return outcome
+  }
+
+  /** What a fork inherits, and what is to be decided about: nothing where there is no such session. */
+  #forkOf({ origin, at }: ForkSession): Fork {
+    const { key, base, head, state, summary } = this.#load(origin)
+    if (key === undefined || state === undefined || summary === undefined) return { at, pieces: [] }
+    const pieces = this.#segments.inheritedAt({ key, base }, Math.min(at, head), summary.messageCount)
+    const { title, cwd, messageCount } = summary
+    const messages = pieces.at(-1)?.messages ?? messageCount
+    return { at, pieces, source: { state, head, title, messages, segments: pieces.length, ...(cwd === undefined ? {} : { cwd }) } }
   }
 
   #load(id: string): HotStream {

@@ -29,6 +29,7 @@ const WIRE: readonly [EventName, string, object][] = [
   ['run_completed', 'RunCompleted', { ...run, total_turns: 0, total_usage: usage, stop_reason: 'completed' }],
   ['run_error', 'RunError', { ...run, error: '', retryable: false, code: '' }],
   ['session_created', 'SessionCreated', { title: '', cwd: null, agent: '', model: null }],
+  ['session_forked', 'SessionForked', { origin: { session_id: ID, position: 3 }, title: '', cwd: null, agent: '', model: null, message_count: 0 }],
   ['session_updated', 'SessionUpdated', {}],
   ['session_deleted', 'SessionDeleted', { by: '' }],
   ['session_assigned', 'SessionAssigned', { to: '' }],

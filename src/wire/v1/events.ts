@@ -5,7 +5,7 @@
  * data. `CONTRACT_EVENTS` are those that every reader gets; `ADDITIONAL_EVENTS` go to readers that ask for `?events=all`.
  */
 import { z } from 'zod'
-import { Message, ToolCall } from './schemas.ts'
+import { Message, Origin, ToolCall } from './schemas.ts'
 
 const uuid = z.guid()
 const count = z.int().min(0)
@@ -62,6 +62,15 @@ export const ADDITIONAL_EVENTS = {
     agent: z.string(),
     model: z.string().nullable(),
     on_interrupt: onInterrupt.optional(),
+  }),
+  session_forked: z.object({
+    origin: Origin,
+    title: z.string(),
+    cwd: z.string().nullable(),
+    agent: z.string(),
+    model: z.string().nullable(),
+    on_interrupt: onInterrupt.optional(),
+    message_count: count.describe('messages that the fork inherits'),
   }),
   session_updated: z.object({
     title: z.string().optional(),

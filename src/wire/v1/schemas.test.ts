@@ -56,6 +56,22 @@ describe('changing a session', () => {
   })
 })
 
+describe('forking a session', () => {
+  test.each<Case>([
+    ['at a position', { at: 3 }, true],
+    ['at the beginning, which the log refuses', { at: 0 }, true],
+    ['with a title', { at: 3, title: 'x' }, true],
+    ['with a title of nothing', { at: 3, title: null }, true],
+    ['with a title of 1001 characters', { at: 3, title: 'x'.repeat(1001) }, false],
+    ['nowhere', {}, false],
+    ['before the beginning', { at: -1 }, false],
+    ['between two positions', { at: 1.5 }, false],
+    ['at a text', { at: '3' }, false],
+  ])('%s', (_what, value, taken) => {
+    expect(accepts(wire.ForkSession, value)).toBe(taken)
+  })
+})
+
 describe('a message', () => {
   const message = (content: unknown, more: object = {}) => ({ role: 'user', content, ...more })
 
@@ -196,10 +212,13 @@ describe('what the server answers', () => {
     model: null,
     on_interrupt: 'resume',
     message_count: 0,
+    origin: null,
   }
 
   test.each<[string, object, boolean]>([
     ['is whole', {}, true],
+    ['is a fork', { origin: { session_id: ID, position: 1 } }, true],
+    ['is a fork of nothing', { origin: { session_id: ID, position: 0 } }, false],
     ['waits', { run_status: { state: 'running', run_id: ID, waiting: true } }, true],
     ['does not wait, which is not said', { run_status: { state: 'running', waiting: false } }, false],
     ['is in no state of the wire', { run_status: { state: 'waiting' } }, false],

@@ -27,6 +27,9 @@ export const RunStatus = z
 const onInterrupt = z
   .enum(['resume', 'ask', 'fail'])
   .describe('what happens with a run whose server died in the middle of a step: it goes on, a person is asked, it fails')
+export const Origin = z
+  .object({ session_id: uuid, position: z.int().min(1).describe('the last position that was inherited; the session’s own events begin behind it') })
+  .meta({ id: 'Origin' })
 
 export const Session = z
   .object({
@@ -42,6 +45,7 @@ export const Session = z
     model: z.string().nullable(),
     on_interrupt: onInterrupt,
     message_count: z.int().min(0),
+    origin: Origin.nullable().describe('what the session was forked from'),
   })
   .meta({ id: 'Session' })
 
@@ -69,6 +73,13 @@ export const CreateSession = z
     on_interrupt: onInterrupt.optional(),
   })
   .meta({ id: 'CreateSession' })
+
+export const ForkSession = z
+  .object({
+    at: z.int().min(0).describe('position of the last event to inherit: no turn may be open there, and no call without its result'),
+    title: z.string().max(TITLE_CHARS_MAX).nullish().describe('default: the title of the session that is forked'),
+  })
+  .meta({ id: 'ForkSession' })
 
 export const UpdateSession = z
   .object({
@@ -193,6 +204,7 @@ export type SessionList = z.infer<typeof SessionList>
 export type SessionDetail = z.infer<typeof SessionDetail>
 export type ServerConfig = z.infer<typeof ServerConfig>
 export type CreateSession = z.infer<typeof CreateSession>
+export type ForkSession = z.infer<typeof ForkSession>
 export type UpdateSession = z.infer<typeof UpdateSession>
 export type MessagePart = z.infer<typeof MessagePart>
 export type Message = z.infer<typeof Message>

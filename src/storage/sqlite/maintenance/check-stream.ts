@@ -1,8 +1,9 @@
 /**
  * Looks at one stream: its places, its batches, and everything that is folded from its events.
  *
- * K1. Positions run from 1 to the head, each in one batch, where the places say.
+ * K1. Positions run from 1 to the head, each in one batch, where the places say; those of a fork from its base on, which its pieces reach.
  * K2. Row = fold(log): state, queue, calls, summary, messages.
+ *     A fork's own first event says all that its fold needs, so what it inherits is looked at where it stands.
  * K3. Where a batch is damaged or missing, or an event is unknown here, the fold cannot be made again: the damage is reported, the rows are not compared.
  */
 import { existsSync } from 'node:fs'
@@ -63,6 +64,7 @@ export class StreamChecker {
   readonly #items: StatementSync
   readonly #session: StatementSync
   readonly #place: StatementSync
+  readonly #reach: StatementSync
 
   /** @param db Has a temporary table `placed (feed)`, which notes the batches that a stream has. */
   constructor(db: DatabaseSync, where: LogFolder, report: (finding: Finding) => void) {
@@ -72,6 +74,7 @@ export class StreamChecker {
     this.#messages = db.prepare('SELECT ordinal, position, body FROM message WHERE stream = ? ORDER BY ordinal, position')
     this.#items = db.prepare('SELECT kind, ordinal, body FROM stream_item WHERE stream = ? ORDER BY kind, ordinal')
     this.#session = db.prepare('SELECT id, owner, status, updated_at_ms, title, body FROM session WHERE key = ?')
+    this.#reach = db.prepare('SELECT coalesce(max(last), 0) AS last FROM inherit WHERE stream = ?')
     this.#place = db.prepare('INSERT OR IGNORE INTO temp.placed (feed) VALUES (?)')
   }
 
@@ -79,7 +82,8 @@ export class StreamChecker {
   check(row: WholeStreamRow): StreamCounts {
     const report = (text: string) => this.#report({ session: row.id, text })
     const rows = this.#messages.iterate(row.key)
-    const fold: Fold = { position: 0, damaged: 0, unknown: 0, messages: 0, state: undefined, summary: undefined, rows }
+    const fold: Fold = { position: row.base, damaged: 0, unknown: 0, messages: 0, state: undefined, summary: undefined, rows }
+    if ((this.#reach.get(row.key) as { last: number }).last !== row.base) report(`its pieces do not reach position ${row.base}`)
     for (const place of this.#places(row, report)) this.#batch(row, place, fold, report)
     if (fold.position !== row.head) {
       report(
@@ -89,7 +93,7 @@ export class StreamChecker {
     }
     if (fold.damaged === 0 && fold.unknown === 0) this.#compare(row, fold, report)
     rows.return?.()
-    return { events: row.head, damaged: fold.damaged, unknown: fold.unknown }
+    return { events: row.head - row.base, damaged: fold.damaged, unknown: fold.unknown }
   }
 
   *#places(row: StreamRow, report: (text: string) => void): Generator<Place> {
@@ -135,6 +139,7 @@ export class StreamChecker {
     stored.forEach((value, index) => {
       const recorded: Recorded = { position: batch.first + index, atMs: batch.at_ms, event: readEvent(value) }
       if (recorded.event.type === 'Unknown') fold.unknown++
+      if (recorded.event.type === 'SessionForked') fold.messages = recorded.event.messages
       fold.state = evolve(fold.state, recorded.event, recorded.position)
       fold.summary = summarize(sessionId(row.id), fold.summary, recorded)
       if (recorded.event.type === 'ToolCompleted' && recorded.event.outputFile !== undefined)

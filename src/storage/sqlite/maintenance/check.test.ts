@@ -7,7 +7,7 @@ import type { SessionId } from '../../../domain/ids.ts'
 import type { RecordWrite, Store } from '../../../log/store.ts'
 import { runId, sessionId } from '../../../domain/ids.ts'
 import { systemRandom } from '../../../system/random.ts'
-import { create, decideWrite, deltas, finish, freshId, send } from '../../../testing/writes.ts'
+import { ALICE, create, decideWrite, deltas, finish, fork, freshId, send } from '../../../testing/writes.ts'
 import { openSqliteStore } from '../store.ts'
 import { checkLog } from './check.ts'
 
@@ -67,6 +67,19 @@ describe('a sound log', () => {
     const { texts, totals } = found(await written())
     expect(texts).toEqual([])
     expect(totals).toEqual({ sessions: 3, events: 221, batches: 78, idempotency: 1, damaged: 0, unknown: 0, findings: 0 })
+  })
+
+  test('has forks, whose own events are looked at', async () => {
+    const [f, g] = [sessionId(freshId()), sessionId(freshId())]
+    const log = await written(async (store) => {
+      const [origin] = (await store.readFeed(ALICE.user, 0, 1)).batches
+      if (origin === undefined) throw new Error('the first session has events')
+      await store.commit([fork(f, origin.stream, 20), send(f, freshId()), fork(g, f, 23)])
+    })
+    const { texts, totals } = found(log)
+    expect([texts, totals.sessions, totals.events]).toEqual([[], 5, 225])
+    damage(log, 'DELETE FROM inherit WHERE last = 23')
+    expect(found(log).texts).toEqual([`${g}: its pieces do not reach position 23`])
   })
 
   test('is looked at while it is written', async () => {

@@ -74,7 +74,7 @@ function checkFile(db: DatabaseSync, report: Report): void {
 function checkStreams(db: DatabaseSync, report: Report, where: LogFolder): Partial<CheckTotals> {
   const checker = new StreamChecker(db, where, report)
   const totals = { sessions: 0, events: 0, damaged: 0, unknown: 0 }
-  for (const row of db.prepare('SELECT key, id, owner, head, run_id, driver, fence, state, places FROM stream ORDER BY key').iterate()) {
+  for (const row of db.prepare('SELECT key, id, owner, head, base, run_id, driver, fence, state, places FROM stream ORDER BY key').iterate()) {
     const stream = row as unknown as WholeStreamRow
     totals.sessions++
     try {
@@ -100,6 +100,7 @@ function checkBatches(db: DatabaseSync, report: Report): Partial<CheckTotals> {
 function checkOwners(db: DatabaseSync, report: Report): void {
   for (const [table, column] of [
     ['stream_item', 'stream'],
+    ['inherit', 'stream'],
     ['message', 'stream'],
     ['session', 'key'],
   ] as const) {
