@@ -10,23 +10,21 @@
  */
 import type { RunEvent } from '../domain/event.ts'
 import type { RunId, SessionId } from '../domain/ids.ts'
-import type { SessionState } from '../domain/session.ts'
 import type { ToolIntent } from '../domain/tool.ts'
 import type { UnfinishedRun } from '../log/store.ts'
 import type { LiveBatch } from '../stream/hub.ts'
 import type { Agent } from './agent.ts'
 import { CANCEL_CONFIRM_MS } from '../domain/decide-cancel.ts'
 import { TAKEOVERS_MAX } from '../domain/decide-run.ts'
-import { ConvokeError } from '../domain/errors.ts'
 import { isTerminal } from '../domain/event.ts'
 import { isWaiting } from '../domain/session.ts'
-import { READ_EVENTS_MAX } from '../log/store.ts'
 import { RunDriver, type DrivenRun, type DriverParts } from './driver.ts'
+import { leftRunning } from './leftovers.ts'
+import { Peers } from './peers.ts'
+import { CRASH_LOOP, standIn } from './stand-in.ts'
 
 /** How often lost hints are looked for, in ms. */
 export const POLL_MS = 1000
-/** How long a process that says nothing counts as alive, in ms, where several share a log; it says so at each poll. */
-export const DRIVER_TTL_MS = 10_000
 /** How long a run that was cut off may take to let go when the server stops, in ms. One that does not listen is left behind. */
 export const CUT_MS = 500
 /** Unfinished runs that one read of a poll answers. */
@@ -45,6 +43,7 @@ export interface SupervisorOptions extends DriverParts {
 /** Starts, takes over and releases runs. */
 export class Supervisor {
   readonly #options: SupervisorOptions
+  readonly #peers: Peers
   readonly #driving = new Map<RunId, { readonly driver: RunDriver; readonly done: Promise<void> }>()
   /** Unfinished runs of the last poll that nobody drove: a second sighting is a lost hint, a first may be a start under way. */
   #suspects = new Set<RunId>()
@@ -57,6 +56,7 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options
+    this.#peers = new Peers(options.store, options.clock, options.driverTtlMs)
   }
 
   /** How many runs are driven now. */
@@ -88,7 +88,7 @@ export class Supervisor {
     for (const { driver } of this.#driving.values()) driver.cut('the server stops')
     await this.#drained(CUT_MS)
     // Whoever shares the log need not wait for the row to run out. A row that cannot be given back runs out.
-    await this.#options.store.drivers?.renew(0).catch(() => undefined)
+    await this.#peers.release().catch(() => undefined)
   }
 
   /** Resolves when no run is driven any more, or after `waitMs`. */
@@ -102,7 +102,7 @@ export class Supervisor {
 
   #see(batch: Omit<LiveBatch, 'encoded'>): void {
     batch.events.forEach((event, index) => {
-      if (event.type === 'RunStarted' && this.#isOurs(event.driver)) this.#drive(batch.stream, event, batch.from + index)
+      if (event.type === 'RunStarted' && this.#peers.isOurs(event.driver)) this.#drive(batch.stream, event, batch.from + index)
       if (event.type === 'CancelRequested') this.#confirmCancel(batch.stream, event.runId)
       if (event.type === 'ResumeDecided' && event.action === 'resume') void this.#resume(batch.stream, event.runId)
     })
@@ -113,15 +113,9 @@ export class Supervisor {
     const { runId, options, by } = started
     const run: DrivenRun = { sessionId, runId, fence, startedAt, options, by }
     const driver = new RunDriver(run, this.#options)
-    const agent = this.#options.agent(started.agent) ?? missingAgent(started.agent)
+    const agent = this.#options.agent(started.agent) ?? standIn(started.agent)
     const done = driver.drive(agent).finally(() => this.#driving.delete(runId))
     this.#driving.set(runId, { driver, done })
-  }
-
-  /** Whether a run that a commit of this process started is this process's to drive: in a shared store another one may hold it. */
-  #isOurs(driver: number): boolean {
-    const { store } = this.#options
-    return driver === store.driver || (store.drivers === undefined && driver < store.driver)
   }
 
   /** A person said that an interrupted run goes on. */
@@ -165,12 +159,12 @@ export class Supervisor {
   }
 
   async #poll(): Promise<void> {
-    const { store, telemetry, clock } = this.#options
+    const { store, telemetry } = this.#options
     try {
-      await store.drivers?.renew(clock.nowMs() + (this.#options.driverTtlMs ?? DRIVER_TTL_MS))
+      await this.#peers.renew()
       const undriven = (await this.#unfinished()).filter((run) => !this.#driving.has(run.runId))
       const others = undriven.filter((run) => run.driver !== store.driver)
-      const gone = await this.#goneOf(others)
+      const gone = await this.#peers.goneOf(others.map(({ driver }) => driver))
       const due = undriven.filter((run) => (run.driver === store.driver ? this.#suspects.has(run.runId) : gone(run.driver)))
       this.#suspects = new Set(undriven.map((run) => run.runId))
       for (const run of due) await this.#takeOver(run)
@@ -178,14 +172,6 @@ export class Supervisor {
     } catch (error) {
       telemetry.log('error', 'the poll for unfinished runs failed', { error: String(error) })
     }
-  }
-
-  /** Tells of each driver of `runs` whether it is gone. */
-  async #goneOf(runs: readonly UnfinishedRun[]): Promise<(driver: number) => boolean> {
-    const { store, clock } = this.#options
-    if (store.drivers === undefined || runs.length === 0) return () => true
-    const gone = await store.drivers.gone([...new Set(runs.map(({ driver }) => driver))], clock.nowMs())
-    return (driver) => gone.has(driver)
   }
 
   /** All of them: those that wait for people for days must not hide the ones behind them. */
@@ -214,7 +200,7 @@ export class Supervisor {
     const { stream, runId, fence } = unfinished
     const state = await store.state(stream)
     if (state?.run?.id !== runId || state.fence !== fence || state.run.resume === 'asked') return
-    await this.#endLeftovers(stream, state)
+    for (const intent of await leftRunning(store, stream, state)) this.#options.killGroup(intent)
     const command = { type: 'ClaimRun', runId, fence, driver: store.driver } as const
     const [outcome] = await committer.commit([{ kind: 'decide', stream, command, asker: 'driver', atMs: clock.nowMs() }])
     // An interrupted run may end here, or ask whether it may go on.
@@ -225,35 +211,5 @@ export class Supervisor {
     // A run that waits for a person has brought nobody down, however often it was taken over.
     const agent = state.run.takeovers >= TAKEOVERS_MAX && !isWaiting(state) ? undefined : started.agent
     this.#drive(stream, agent === undefined ? { ...started, agent: CRASH_LOOP } : started, state.run.startedAt, fence + 1)
-  }
-
-  /** Kills the process groups of calls that have no result (P5): whatever becomes of the run, nothing of them may act any more. */
-  async #endLeftovers(stream: SessionId, state: SessionState): Promise<void> {
-    const open = state.calls.filter((call) => call.status === 'started')
-    for (let after = (open[0]?.proposedAt ?? 0) - 1; open.length > 0;) {
-      const page = await this.#options.store.read(stream, after, READ_EVENTS_MAX)
-      for (const { event } of page?.events ?? []) {
-        const isOpen = event.type === 'ToolStarted' && open.some((call) => call.id === event.toolCallId)
-        if (isOpen && event.intent !== undefined) this.#options.killGroup(event.intent)
-      }
-      after += page?.events.length ?? 0
-      if (page === undefined || page.events.length === 0 || after >= page.head) return
-    }
-  }
-}
-
-/** Stands in for the agent's name when a run has brought the server down too often. */
-const CRASH_LOOP = '(crash loop)'
-
-function missingAgent(name: string): Agent {
-  const crashed = name === CRASH_LOOP
-  return {
-    name,
-    async run(context) {
-      await context.follow(() => undefined)
-      throw crashed
-        ? new ConvokeError('crash_loop', `the run was interrupted ${TAKEOVERS_MAX} times without progress`)
-        : new ConvokeError('agent_failed', `there is no agent ${name}`)
-    },
   }
 }
