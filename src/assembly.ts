@@ -1,4 +1,5 @@
 /** One running server: all parts, put together, and taken apart in order. */
+import type { AgentParts } from './agent/parts.ts'
 import type { StaticKey, TokenHandler } from './access/keys.ts'
 import type { Config } from './config.ts'
 import type { ModelRegistry } from './domain/model.ts'
@@ -76,7 +77,7 @@ async function assembleOver(store: Store & SessionReads, options: AssemblyOption
   const models = modelsOf(config, telemetry)
   const folders = new SessionFolders({ dataFolder: config.data, roots: config.workspace.roots, restricted: !options.open })
   const tools = await withOwnTools(builtinTools({ clock: systemClock, env: toolEnvironment(config.environment) }), config)
-  const builtin = builtinAgent({
+  const parts: AgentParts = {
     state: (session) => store.state(session),
     reads: store,
     models,
@@ -86,8 +87,8 @@ async function assembleOver(store: Store & SessionReads, options: AssemblyOption
     random: systemRandom,
     telemetry,
     folders: async (session) => folders.ensure(session, (await store.session(session))?.cwd),
-  })
-  const agents = new Map([builtin, ...(await ownAgents(config))].map((agent) => [agent.name, agent]))
+  }
+  const agents = new Map([builtinAgent(parts), ...(await ownAgents(config, parts))].map((agent) => [agent.name, agent]))
   const supervisor = new Supervisor({ store, hub, committer, clock: systemClock, telemetry, agent: (name) => agents.get(name), killGroup })
   const commands = createCommandService(committer, systemClock)
   const context: V1Context = {

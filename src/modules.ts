@@ -4,7 +4,10 @@ import { pathToFileURL } from 'node:url'
 import type { Config } from './config.ts'
 import type { Tool } from './domain/tool.ts'
 import type { Agent } from './runtime/agent.ts'
+import type { AgentParts } from './agent/parts.ts'
 import { BUILTIN_AGENT } from './agent/builtin.ts'
+import { ownAgent } from './agent/own.ts'
+import { isDefinedAgent } from './runtime/define.ts'
 import { ConvokeError } from './domain/errors.ts'
 
 /** The configured tools, behind the built-in ones. @throws {ConvokeError} `config_invalid` for what is no tool, and for a name that is taken */
@@ -14,10 +17,10 @@ export async function withOwnTools(builtin: readonly Tool[], config: Config): Pr
 }
 
 /** The configured agents. @throws {ConvokeError} `config_invalid` for what is no agent, and for a name that is taken */
-export async function ownAgents(config: Config): Promise<readonly Agent[]> {
+export async function ownAgents(config: Config, parts: AgentParts): Promise<readonly Agent[]> {
   const own = await load<Agent>('agents', config, ['run'])
   if (own.some(({ name }) => name === BUILTIN_AGENT)) throw taken('agents', BUILTIN_AGENT)
-  return requireUnique('agents', own)
+  return requireUnique('agents', own).map((agent: object) => (isDefinedAgent(agent) ? ownAgent(agent, parts) : (agent as Agent)))
 }
 
 async function load<Part extends { readonly name: string }>(key: 'agents' | 'tools', config: Config, methods: readonly string[]): Promise<Part[]> {

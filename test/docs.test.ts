@@ -68,6 +68,7 @@ describe('the protocol', () => {
     expect(answered).toEqual([...new Set(answered)])
     const elsewhere = (Object.keys(ERROR_CODES) as ErrorCode[]).filter((code) => !answered.includes(code))
     expect(elsewhere.toSorted()).toEqual([
+      'agent_changed',
       'agent_failed',
       'config_invalid',
       'crash_loop',
@@ -78,6 +79,7 @@ describe('the protocol', () => {
       'model_refused',
       'model_unavailable',
       'run_interrupted',
+      'step_interrupted',
       'store_locked',
       'store_newer',
     ])

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { defineTool, type Agent, type ServerOptions } from '../src/index.ts'
+import { defineAgent, defineTool, type Agent, type ServerOptions } from '../src/index.ts'
 import { ask, frames } from './support/http.ts'
 import { startTestServer, type TestServer } from './support/server.ts'
 
@@ -117,6 +117,25 @@ test('an agent of one’s own drives the sessions that ask for it', async () => 
   expect(payload(found, 'text_delta')).toMatchObject({ delta: 'squawk' })
   expect(found.at(-1)?.event).toBe('run_completed')
   expect((await ask(url, 'POST', '/v1/sessions', { title: 'x', agent: 'nobody' })).json.code).toBe('invalid_request')
+})
+
+test('an agent that is a function runs its steps, and what it answers is what it says', async () => {
+  const greeter = defineAgent({
+    name: 'greeter',
+    async run(ctx) {
+      const length = await ctx.step('count', () => ctx.input.text.length)
+      return `you wrote ${length} characters`
+    },
+  })
+  const { url } = await start({ agents: [greeter] })
+  const found = await run(url, 'hello', { agent: 'greeter' })
+  expect(found.map(({ event }) => event)).toEqual(['turn_started', 'text_delta', 'text_complete', 'turn_completed', 'run_completed'])
+  expect(payload(found, 'text_complete')).toMatchObject({ text: 'you wrote 5 characters' })
+  expect(payload(found, 'run_completed')).toMatchObject({ total_turns: 1, stop_reason: 'completed' })
+})
+
+test.each(['', 'two words', 'a/b', 'x'.repeat(65), '.hidden'])('an agent is not called %j', (name) => {
+  expect(() => defineAgent({ name, run: () => undefined })).toThrow('1 to 64')
 })
 
 describe('several listeners', () => {

@@ -116,6 +116,8 @@ export interface FinishRun {
   readonly outcome: RunOutcome
   readonly totalTurns: number
   readonly totalUsage: Usage
+  /** Default `refuse`. `next_run`: a message that waits never holds up the end. */
+  readonly queued?: 'refuse' | 'next_run'
 }
 
 /** Any command of a session. */

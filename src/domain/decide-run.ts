@@ -25,7 +25,7 @@ export function decideFinish(state: SessionState, command: FinishRun): Decision 
   const waiting = state.queue.filter((message) => !delivered.has(message.messageId))
   if (outcome.kind === 'completed' && outcome.stopReason === 'completed') {
     if (run.cancelling) throw new ConvokeError('input_pending', 'a cancel arrived')
-    if (waiting.length > 0) throw new ConvokeError('input_pending', 'a message arrived')
+    if (waiting.length > 0 && command.queued !== 'next_run') throw new ConvokeError('input_pending', 'a message arrived')
   }
   const last = endOf(run, command)
   return { events: [...command.closing, last, ...startNext(state, waiting, run.driver)], reply: { runId: run.id } }

@@ -60,6 +60,8 @@ export const ERROR_CODES = {
   store_failed: server,
   config_invalid: caller,
   agent_failed: server,
+  agent_changed: server,
+  step_interrupted: server,
   crash_loop: server,
   run_interrupted: server,
   model_unavailable: { fault: 'provider', retry: true },

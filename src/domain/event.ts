@@ -168,6 +168,21 @@ export type RunEvent =
       readonly outputFile?: string
     }
   | { readonly type: 'ToolRejected'; readonly runId: RunId; readonly toolCallId: string; readonly toolName: string; readonly reason: string }
+  /** The intent of one step of an own agent: recorded before it acts. `inputHash` names what it is given. */
+  | { readonly type: 'StepStarted'; readonly runId: RunId; readonly key: string; readonly attempt: number; readonly inputHash?: string }
+  /** A step's result; absent for null. Without `attempt` it took no time and had no intent: a reading of the clock, a text that was said. */
+  | { readonly type: 'StepCompleted'; readonly runId: RunId; readonly key: string; readonly result?: Json; readonly attempt?: number }
+  /** A step's failure: final, unless it is tried again at `retryAtMs`. The code `step_interrupted` says that its process died in it. */
+  | {
+      readonly type: 'StepFailed'
+      readonly runId: RunId
+      readonly key: string
+      readonly attempt: number
+      readonly name: string
+      readonly error: string
+      readonly code?: string
+      readonly retryAtMs?: number
+    }
   | { readonly type: 'TurnCompleted'; readonly runId: RunId; readonly turn: number; readonly finishReason: TurnFinish }
   | { readonly type: 'CancelRequested'; readonly runId: RunId; readonly by: UserId }
   | {

@@ -54,6 +54,9 @@ const SAMPLES: { readonly [Type in keyof typeof EVENT_VERSIONS]: Extract<StreamE
   ToolProgressed: { type: 'ToolProgressed', ...run, toolCallId: 'c1', message: 'half' },
   ToolCompleted: { type: 'ToolCompleted', ...call, result: 'ok', isError: false },
   ToolRejected: { type: 'ToolRejected', ...call, reason: 'no' },
+  StepStarted: { type: 'StepStarted', ...run, key: 'k', attempt: 1 },
+  StepCompleted: { type: 'StepCompleted', ...run, key: 'k', result: null, attempt: 1 },
+  StepFailed: { type: 'StepFailed', ...run, key: 'k', attempt: 1, name: 'Error', error: 'no' },
   TurnCompleted: { type: 'TurnCompleted', ...run, turn: 1, finishReason: 'tool_calls' },
   CancelRequested: { type: 'CancelRequested', ...run, by: ALICE },
   RunCompleted: { type: 'RunCompleted', ...run, totalTurns: 1, totalUsage: usage, stopReason: 'completed' },
@@ -62,6 +65,8 @@ const SAMPLES: { readonly [Type in keyof typeof EVENT_VERSIONS]: Extract<StreamE
 const TYPES = Object.keys(SAMPLES) as (keyof typeof SAMPLES)[]
 const S = SAMPLES
 const answered: StreamEvent = { ...S.MessageAdded, message: { role: 'assistant', content: [] } }
+const INSTANT: StreamEvent = { type: 'StepCompleted', ...run, key: '~now:1', result: 1 }
+const INTERRUPTED: StreamEvent = { ...S.StepFailed, code: 'step_interrupted' }
 const ofOther = (event: StreamEvent): StreamEvent => ({ ...event, runId: OTHER }) as StreamEvent
 
 const QUEUED = [S.SessionCreated, S.RunStarted]
@@ -144,6 +149,14 @@ describe('what an event changes', () => {
     expect(given([...TOOL, S.ToolCompleted, next]).calls).toMatchObject([{ id: 'c2', status: 'open' }])
   })
 
+  test('a proposal while a call is open: both stand, each with its place', () => {
+    const next = { ...S.ToolCallsProposed, calls: [{ ...S.ToolCallsProposed.calls[0], id: 'c2' }] } as StreamEvent
+    expect(given([...WAITING, next]).calls).toMatchObject([
+      { id: 'c1', status: 'asked', proposedAt: 5 },
+      { id: 'c2', status: 'open', proposedAt: 7 },
+    ])
+  })
+
   test.each<[string, readonly StreamEvent[], string]>([
     ['is asked about', [S.ApprovalRequested], 'asked'],
     ['is decided', [S.ApprovalRequested, S.ApprovalDecided], 'decided'],
@@ -186,6 +199,15 @@ describe('a live step', () => {
     ['a running tool', TOOL, true, false],
     ['a tool that told of its progress', [...TOOL, S.ToolProgressed], true, false],
     ['a tool that has ended', [...TOOL, S.ToolCompleted], false, false],
+    ['a step of an own agent', [...QUEUED, S.StepStarted], true, false],
+    ['a step that has its result', [...QUEUED, S.StepStarted, S.StepCompleted], false, false],
+    ['a step that failed', [...QUEUED, S.StepStarted, S.StepFailed], false, false],
+    ['one of two steps', [...QUEUED, S.StepStarted, S.StepStarted, S.StepCompleted], true, false],
+    ['a reading of the clock beside a step', [...QUEUED, S.StepStarted, INSTANT], true, false],
+    ['a step whose process is gone', [...QUEUED, S.StepStarted, S.RunClaimed], false, false],
+    ['a new step beside one that is told to have been interrupted', [...QUEUED, S.StepStarted, S.RunClaimed, S.StepStarted, INTERRUPTED], true, false],
+    ['a step beside an open question', [...WAITING, S.StepStarted], true, false],
+    ['a step that ended beside an open question', [...WAITING, S.StepStarted, S.StepCompleted], false, true],
     ['the end of a turn', [...CALLING, S.TurnCompleted], false, false],
     ['a cancel of a running tool', [...TOOL, S.CancelRequested], true, false],
     ['the end of the run, with a question open', [...WAITING, S.RunFailed], false, false],
@@ -209,9 +231,24 @@ describe('a takeover', () => {
     expect(given([...WAITING, ...claims])).toMatchObject({ fence: 10, run: { takeovers: 0 } })
     expect(given([...TOOL, ...claims]).run?.takeovers).toBe(9)
   })
+
+  test.each<[string, StreamEvent, number]>([
+    ['the result of a step', S.StepCompleted, 0],
+    ['a reading of the clock', INSTANT, 0],
+    ['a failure', S.StepFailed, 0],
+    ['the word that a step was interrupted', INTERRUPTED, 1],
+    ['the start of a step', S.StepStarted, 1],
+  ])('is forgotten once something was achieved: %s', (_what, event, takeovers) => {
+    expect(given([...QUEUED, S.StepStarted, S.RunClaimed, event]).run?.takeovers).toBe(takeovers)
+  })
 })
 
 describe('an event that changes nothing returns the same object (S2)', () => {
+  test('a result that was no step of its own', () => {
+    const state = given(TOOL)
+    expect(evolve(state, INSTANT, 99)).toBe(state)
+  })
+
   const silent = ['TextDelta', 'ThinkingDelta', 'TextCompleted', 'ToolProgressed', 'SessionUpdated', 'TodosUpdated'] as const
 
   test.each(silent)('%s', (type) => {

@@ -54,6 +54,8 @@ export interface ActiveRun {
   readonly turnOpen: boolean
   /** A model call is under way. */
   readonly calling: boolean
+  /** Steps of an own agent under way; absent for none. */
+  readonly steps?: number
   readonly cancelling: boolean
   /** Takeovers since the last finished step. */
   readonly takeovers: number
@@ -86,7 +88,7 @@ export function hasLiveStep(state: SessionState): boolean {
 
 /** Whether a step has begun that has no result. */
 export function hasOpenStep(state: SessionState): boolean {
-  return state.run !== undefined && (state.run.calling || state.calls.some((call) => call.status === 'started'))
+  return state.run !== undefined && (state.run.calling || state.run.steps !== undefined || state.calls.some((call) => call.status === 'started'))
 }
 
 /** Whether the run waits for a person and for nothing else. */
@@ -202,10 +204,18 @@ function evolveRun(state: SessionState, event: StreamEvent, position: Position):
       return set({ usage: addUsage(run.usage, event.usage), takeovers: 0 })
     case 'CancelRequested':
       return run.cancelling ? state : set({ cancelling: true })
+    case 'StepStarted':
+      return { ...state, run: withSteps(goingOn(run), 1) }
+    case 'StepCompleted':
+      return finishedStep(event.attempt === undefined ? state : { ...state, run: withSteps(run, -1) })
+    case 'StepFailed':
+      // An interrupted one is none of this driver's: the claim forgot it, and nothing was achieved.
+      return event.code === 'step_interrupted' ? state : finishedStep({ ...state, run: withSteps(run, -1) })
     case 'TurnCompleted':
       return run.turnOpen ? set({ turnOpen: false, calling: false }) : state
     case 'ToolCallsProposed':
-      return { ...state, calls: event.calls.map((call) => openCall(call, position)) }
+      // A turn of an own agent may propose again while calls of it are open.
+      return { ...state, calls: [...state.calls.filter(({ status }) => status !== 'ended'), ...event.calls.map((call) => openCall(call, position))] }
     default:
       return evolveCalls(state, event)
   }
@@ -221,7 +231,14 @@ function goingOn(run: ActiveRun): ActiveRun {
 /** A run that waits for a person tried nothing that could have failed: restarts meanwhile are no crash loop. */
 function claimed(state: SessionState, run: ActiveRun, event: Extract<StreamEvent, { type: 'RunClaimed' }>): SessionState {
   const takeovers = isWaiting(state) ? run.takeovers : run.takeovers + 1
-  return { ...state, fence: event.fence, run: { ...run, driver: event.driver, takeovers, calling: false } }
+  const { steps: _gone, ...rest } = run
+  return { ...state, fence: event.fence, run: { ...rest, driver: event.driver, takeovers, calling: false } }
+}
+
+function withSteps(run: ActiveRun, change: 1 | -1): ActiveRun {
+  const { steps = 0, ...rest } = run
+  const left = Math.max(0, steps + change)
+  return left === 0 ? rest : { ...rest, steps: left }
 }
 
 function messageAdded(state: SessionState, run: ActiveRun, event: Extract<StreamEvent, { type: 'MessageAdded' }>): SessionState {

@@ -39,6 +39,8 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   headers_too_large: 431,
   config_invalid: 500,
   agent_failed: 500,
+  agent_changed: 500,
+  step_interrupted: 500,
   crash_loop: 500,
   run_interrupted: 500,
   store_failed: 500,

@@ -163,6 +163,7 @@ describe('the time of the last change', () => {
 
   test('does not move with a turn: a list keeps its order while a run goes on', () => {
     expect(at(given([created, startOf()]), 5000, turn)).toMatchObject({ run: { state: 'running' }, updatedAtMs: 1001 })
+    expect(at(given([created, startOf()]), 5000, { type: 'StepStarted', runId: R1, key: 'k', attempt: 1 })).toMatchObject({ run: { state: 'running' } })
   })
 
   test.each<StreamEvent>([

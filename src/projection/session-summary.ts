@@ -60,6 +60,7 @@ export function summarize(id: SessionId, summary: SessionSummary | undefined, re
     case 'RunStarted':
       return set({ run: { state: 'starting', runId: event.runId, startedAt: recorded.position } })
     case 'TurnStarted':
+    case 'StepStarted':
       // Not a change of its own in a list's order: the run's start was one, a moment ago.
       return summary.run.state === 'running' ? summary : { ...summary, run: running(summary.run) }
     case 'ApprovalRequested':

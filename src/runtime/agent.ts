@@ -13,6 +13,8 @@ export interface RunEnd {
   readonly closing: readonly (RunEvent | MessageEvent)[]
   readonly totalTurns: number
   readonly totalUsage: Usage
+  /** What becomes of messages that wait when the run completes: `refuse` (the default) answers `input_pending`, `next_run` starts the next run with the first. */
+  readonly queued?: 'refuse' | 'next_run'
 }
 
 /** Who runs in a session. */
@@ -53,7 +55,7 @@ export interface RunContext {
   /** Whether the outbox is full: then await `drained` before pulling more from a provider. */
   readonly full: boolean
   drained(): Promise<void>
-  /** Ends the run. `input_pending`: something arrived that must be taken in first; nothing was written, and `changed` has seen it. */
+  /** Ends the run. `input_pending`: something arrived that must be taken in first (a cancel, or a message unless `queued` says otherwise); nothing was written, and `changed` has seen it. */
   finish(end: RunEnd): Promise<'finished' | 'input_pending'>
 }
 

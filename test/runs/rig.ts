@@ -10,7 +10,10 @@ import type { Store } from '../../src/log/store.ts'
 import type { SessionReads } from '../../src/projection/reads.ts'
 import type { Agent } from '../../src/runtime/agent.ts'
 import type { ApprovalPolicy } from '../../src/agent/policy.ts'
+import type { AgentParts } from '../../src/agent/parts.ts'
+import type { DefinedAgent } from '../../src/runtime/define.ts'
 import { builtinAgent } from '../../src/agent/builtin.ts'
+import { ownAgent } from '../../src/agent/own.ts'
 import { Committer } from '../../src/command/committer.ts'
 import { memoryStore } from '../../src/storage/memory/store.ts'
 import { openSqliteStore } from '../../src/storage/sqlite/store.ts'
@@ -38,13 +41,16 @@ export const APPROVE_ALL: ApprovalPolicy = { mode: 'all', rules: {}, default: 'a
 
 /** What a rig is made of. */
 export interface RigOptions {
-  readonly script: Script
+  /** Default: the model says that it is done. */
+  readonly script?: Script
   readonly models?: ScriptedModelOptions
   readonly tools?: readonly Tool[]
   /** Default: everything runs. */
   readonly policy?: ApprovalPolicy
   readonly engine?: (typeof ENGINES)[number]
   readonly agents?: readonly Agent[]
+  /** Agents that `defineAgent` made. */
+  readonly own?: readonly DefinedAgent[]
   readonly fateOf?: FateOf
   /** Whether other processes may have the log open too. */
   readonly shared?: boolean
@@ -86,9 +92,9 @@ async function boot(options: RigOptions, opened: Opened, startMs: number, random
   const committer = new Committer(store, hub)
   const clock = manualClock(startMs)
   const telemetry = keptLog()
-  const models = scriptedModels(options.script, options.models)
+  const models = scriptedModels(options.script ?? [END], options.models)
   const killed: ToolIntent[] = []
-  const agent = builtinAgent({
+  const parts: AgentParts = {
     state: (session) => store.state(session),
     reads: store,
     models,
@@ -98,8 +104,10 @@ async function boot(options: RigOptions, opened: Opened, startMs: number, random
     random,
     telemetry,
     folders: async () => ({ workspace: '/nowhere', outputFolder: '/nowhere' }),
-  })
-  const host = runHost({ store, hub, committer, clock, telemetry, agents: [agent, ...(options.agents ?? [])], killGroup: (intent) => void killed.push(intent) })
+  }
+  const own = (options.own ?? []).map((definition) => ownAgent(definition, parts))
+  const agents = [builtinAgent(parts), ...own, ...(options.agents ?? [])]
+  const host = runHost({ store, hub, committer, clock, telemetry, agents, killGroup: (intent) => void killed.push(intent) })
   const session = runSession(host, TEST_SESSION, random)
   return Object.defineProperties(
     {

@@ -146,6 +146,13 @@ const WIRE: readonly (readonly [StreamEvent, string, Record<string, unknown>])[]
   [{ type: 'RunClaimed', runId: RUN, fence: 3, driver: 4 }, 'run_claimed', run],
   [{ type: 'ResumeRequested', runId: RUN }, 'resume_requested', run],
   [{ type: 'ResumeDecided', runId: RUN, action: 'fail', by: ANN }, 'resume_decided', { ...run, action: 'fail', by: 'ann' }],
+  [{ type: 'StepStarted', runId: RUN, key: 'k', attempt: 2, inputHash: 'abc' }, 'step_started', { ...run, key: 'k', attempt: 2 }],
+  [{ type: 'StepCompleted', runId: RUN, key: 'k', result: { token: 'secret' }, attempt: 2 }, 'step_completed', { ...run, key: 'k' }],
+  [
+    { type: 'StepFailed', runId: RUN, key: 'k', attempt: 1, name: 'TypeError', error: 'no', code: 'E_NO', retryAtMs: 5 },
+    'step_failed',
+    { ...run, key: 'k', attempt: 1, error: 'no', code: 'E_NO', will_retry: true },
+  ],
   [{ type: 'CancelRequested', runId: RUN, by: ANN }, 'cancel_requested', { ...run, by: 'ann' }],
   [{ type: 'Unknown', originalType: 'FromTheFuture' }, 'unknown', { original_type: 'FromTheFuture' }],
 ]

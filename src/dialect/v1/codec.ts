@@ -174,6 +174,15 @@ function additionalEvent(event: Exclude<StreamEvent, { type: 'RunStarted' }>): W
       return additional('resume_requested', { run_id: event.runId })
     case 'ResumeDecided':
       return additional('resume_decided', { run_id: event.runId, action: event.action, by: event.by })
+    case 'StepStarted':
+      return additional('step_started', { run_id: event.runId, key: event.key, attempt: event.attempt })
+    // A result stays inside: it is the agent's, and may be anything.
+    case 'StepCompleted':
+      return additional('step_completed', { run_id: event.runId, key: event.key })
+    case 'StepFailed': {
+      const { runId, key, attempt, error, code, retryAtMs } = event
+      return additional('step_failed', { run_id: runId, key, attempt, error, code, will_retry: retryAtMs !== undefined })
+    }
     case 'CancelRequested':
       return additional('cancel_requested', { run_id: event.runId, by: event.by })
     case 'Unknown':

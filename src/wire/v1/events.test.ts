@@ -41,6 +41,9 @@ const WIRE: readonly [EventName, string, object][] = [
   ['run_claimed', 'RunClaimed', run],
   ['resume_requested', 'ResumeRequested', run],
   ['resume_decided', 'ResumeDecided', { ...run, action: 'resume', by: '' }],
+  ['step_started', 'StepStarted', { ...run, key: 'k', attempt: 1 }],
+  ['step_completed', 'StepCompleted', { ...run, key: 'k' }],
+  ['step_failed', 'StepFailed', { ...run, key: 'k', attempt: 1, error: '', will_retry: false }],
   ['cancel_requested', 'CancelRequested', { ...run, by: '' }],
   ['unknown', 'Unknown', { original_type: '' }],
 ]

@@ -11,6 +11,7 @@ const uuid = z.guid()
 const count = z.int().min(0)
 const run = { run_id: uuid }
 const call = { ...run, tool_call_id: z.string(), tool_name: z.string() }
+const step = { ...run, key: z.string() }
 
 /** Tokens of a whole run, and dollars where prices are known. */
 export const TotalUsage = z
@@ -88,6 +89,9 @@ export const ADDITIONAL_EVENTS = {
   run_claimed: z.object(run),
   resume_requested: z.object(run),
   resume_decided: z.object({ ...run, action: z.enum(['resume', 'fail']), by: z.string() }),
+  step_started: z.object({ ...step, attempt: z.int().min(1) }),
+  step_completed: z.object(step),
+  step_failed: z.object({ ...step, attempt: z.int().min(1), error: z.string(), code: z.string().optional(), will_retry: z.boolean() }),
   cancel_requested: z.object({ ...run, by: z.string() }),
   unknown: z.object({ original_type: z.string() }).describe('an event that this server cannot read; it keeps its place'),
 } as const

@@ -1,0 +1,49 @@
+/** What an own agent's function is given, over one invocation. */
+import type { Message } from '../domain/message.ts'
+import type { AgentContext, StepContext, StepOptions } from './define.ts'
+import type { Clock, Random, Telemetry } from '../domain/ports.ts'
+import type { SessionReads } from '../projection/reads.ts'
+import type { Invocation } from './invocation.ts'
+import { textOf } from '../domain/message.ts'
+import { takeInstant, takeStep } from './steps.ts'
+
+/** Messages that `history` answers, unless the agent says otherwise. */
+const HISTORY_DEFAULT = 50
+/** Messages that `history` answers at most. */
+export const HISTORY_MAX = 1_000
+
+/** What replaying needs. */
+export interface ReplayParts {
+  readonly clock: Clock
+  readonly random: Random
+  readonly telemetry: Telemetry
+  readonly reads: Pick<SessionReads, 'history'>
+}
+
+type StepFn<T> = (step: StepContext) => T | Promise<T>
+
+/** The context of `invocation`. */
+export function agentContext(invocation: Invocation, parts: ReplayParts): AgentContext {
+  const { journal, context, clock, random } = invocation.frame
+  const { sessionId, runId, options, by, startedAt, signal } = context
+  const message: Message = journal.input ?? { role: 'user', content: '' }
+  return {
+    sessionId,
+    runId,
+    options,
+    by,
+    signal,
+    input: { text: textOf(message), message },
+    async history(limit = HISTORY_DEFAULT) {
+      const page = await parts.reads.history(sessionId, startedAt, Math.min(Math.max(1, limit), HISTORY_MAX))
+      return page.map((said) => said.message)
+    },
+    step<T>(key: string, second: StepOptions | StepFn<T>, third?: StepFn<T>): Promise<T> {
+      const [told, fn] = typeof second === 'function' ? [{}, second] : [second, third as StepFn<T>]
+      return invocation.do(() => takeStep(invocation, { ...told, key, fn })) as Promise<T>
+    },
+    now: () => takeInstant(invocation, 'now', () => clock.nowMs()) as number,
+    random: () => takeInstant(invocation, 'random', () => random.fraction()) as number,
+    uuid: () => takeInstant(invocation, 'uuid', () => random.uuid()) as string,
+  }
+}

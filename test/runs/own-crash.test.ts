@@ -1,0 +1,117 @@
+/** Own agents whose process dies at each of their commits: the run ends as if nothing had happened. */
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Recorded } from '../../src/domain/event.ts'
+import type { Fate } from '../../src/testing/failing-store.ts'
+import { isTerminal } from '../../src/domain/event.ts'
+import { StepInterrupted, defineAgent, type AgentContext } from '../../src/index.ts'
+import { ENGINES, rig, type Rig, type RigOptions } from './rig.ts'
+
+/** What really happened, however often the process died. */
+type Ledger = Map<string, number>
+const count = (ledger: Ledger, what: string) => void ledger.set(what, (ledger.get(what) ?? 0) + 1)
+
+/** An agent with everything in it. What it learns is said at its end. */
+async function work(ctx: AgentContext, ledger: Ledger): Promise<string> {
+  const id = ctx.uuid()
+  const look = await ctx.step('look', { repeatable: true, input: ctx.input.text }, () => {
+    count(ledger, 'look')
+    return { found: ctx.input.text.length }
+  })
+  const paid = await ctx
+    .step('pay', { input: look }, () => {
+      count(ledger, 'pay')
+      return 'paid'
+    })
+    .catch((error: unknown) => (error instanceof StepInterrupted ? 'unknown' : Promise.reject(error as Error)))
+  const pages = await Promise.all(
+    [1, 2, 3].map((page) =>
+      ctx.step(`page:${page}`, { repeatable: true }, async () => {
+        count(ledger, `page:${page}`)
+        return page * 10
+      }),
+    ),
+  )
+  const later = ctx.uuid()
+  return JSON.stringify({ found: look.found, paid, pages, ids: id !== later })
+}
+
+interface Cut {
+  readonly at: number
+  readonly fate: Extract<Fate, 'cut-before' | 'cut-after'>
+}
+const NONE: Cut = { at: 0, fate: 'cut-before' }
+const fateOf =
+  (cut: Cut): NonNullable<RigOptions['fateOf']> =>
+  (commit) =>
+    commit === cut.at ? cut.fate : 'pass'
+
+/** Runs the agent through lives that end with `cuts`, then to its end. */
+async function runThrough(engine: RigOptions['engine'], cuts: readonly Cut[], ledger: Ledger) {
+  const agent = defineAgent({ name: 'own', run: (ctx) => work(ctx, ledger) })
+  const [first = NONE, ...later] = cuts
+  // The first two commits are the client's: the session and its message.
+  const fate = fateOf(first.at === 0 ? NONE : { ...first, at: first.at + 2 })
+  let r = await rig({ own: [agent], fateOf: fate, ...(engine === undefined ? {} : { engine }) }, { agent: 'own' })
+  await r.send('go')
+  const { run } = r
+  let deaths = 0
+  const live = (life: Rig) => Promise.race([life.ended(run).then(() => 'ended' as const), life.store.cut.then(() => 'dead' as const)])
+  for (const cut of [...later, NONE]) {
+    if ((await live(r)) === 'ended') break
+    deaths++
+    r = await r.restart({ fateOf: fateOf(cut) })
+  }
+  expect(await live(r)).toBe('ended')
+  return { last: r, deaths, log: (await r.beneath.read(r.id, 0, 512))?.events ?? [] }
+}
+
+/** What must hold of a finished log, however often its run was cut. */
+function check(log: readonly Recorded[], ledger: Ledger): void {
+  expect(log.map(({ position }) => position)).toEqual(log.map((_, index) => index + 1))
+  const events = log.map(({ event }) => event)
+  expect(events.filter(isTerminal)).toMatchObject([{ type: 'RunCompleted', stopReason: 'completed', totalTurns: 1 }])
+  const said = events.flatMap((event) => (event.type === 'TextCompleted' ? [JSON.parse(event.text) as { paid: string }] : []))
+  expect(said).toEqual([{ found: 2, paid: expect.any(String) as string, pages: [10, 20, 30], ids: true }])
+  const done = events.flatMap((event) => (event.type === 'StepCompleted' ? [event.key] : []))
+  expect(done.toSorted()).toEqual([...new Set(done)].toSorted())
+  // What may not be repeated ran once, or it was said that nobody knows.
+  expect(ledger.get('pay') ?? 0).toBeLessThanOrEqual(1)
+  const interrupted = events.filter((event) => event.type === 'StepFailed')
+  expect(interrupted).toMatchObject(said[0]?.paid === 'paid' ? [] : [{ key: 'pay', code: 'step_interrupted' }])
+  if (said[0]?.paid === 'paid') expect(ledger.get('pay')).toBe(1)
+}
+
+const whole: Ledger = new Map()
+const { last, log } = await runThrough('memory', [], whole)
+check(log, whole)
+const commits = last.store.commits - 2
+const points = Array.from({ length: commits }, (_, index) => [
+  { at: index + 1, fate: 'cut-before' } as const,
+  { at: index + 1, fate: 'cut-after' } as const,
+]).flat()
+
+test('the agent has enough commits to be cut at; undisturbed, each step runs once', () => {
+  expect(commits).toBeGreaterThan(5)
+  expect([...whole.values()]).toEqual([1, 1, 1, 1, 1])
+})
+
+describe.each(ENGINES)('a process over %s', (engine) => {
+  test.each(points)('that dies at commit $at of an own agent, $fate, leaves a run that the next one ends', async (cut) => {
+    const ledger: Ledger = new Map()
+    const run = await runThrough(engine, [cut], ledger)
+    expect(run.deaths).toBe(1)
+    check(run.log, ledger)
+  })
+})
+
+test('a run of an own agent survives any three deaths', async () => {
+  const anyCut = fc.record({ at: fc.integer({ min: 1, max: commits }), fate: fc.constantFrom('cut-before', 'cut-after') } as const)
+  await fc.assert(
+    fc.asyncProperty(fc.array(anyCut, { minLength: 2, maxLength: 3 }), async (cuts) => {
+      const ledger: Ledger = new Map()
+      check((await runThrough('memory', cuts, ledger)).log, ledger)
+    }),
+    { numRuns: 60 },
+  )
+})

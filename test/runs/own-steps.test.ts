@@ -1,0 +1,450 @@
+/** Steps of own agents: done once, answered from the journal ever after. */
+import { describe, expect, test } from 'vitest'
+import type { AgentContext } from '../../src/runtime/define.ts'
+import { settle } from '../../src/testing/run-kit.ts'
+import { StepInterrupted, defineAgent } from '../../src/index.ts'
+import { NEVER, gate, rig, type Rig, type RigOptions } from './rig.ts'
+
+/** An agent `own` whose function is `run`, in a session of its own. */
+async function own(run: (ctx: AgentContext) => unknown, more: Partial<RigOptions> = {}): Promise<Rig> {
+  return rig({ own: [defineAgent({ name: 'own', run: run as never })], ...more }, { agent: 'own' })
+}
+
+/** Starts a run and answers how it ended. */
+async function endOf(r: Rig) {
+  await r.send('go')
+  return r.ended()
+}
+
+/** The agent's last message. */
+async function lastSaid(r: Rig): Promise<string> {
+  const said = (await r.events('MessageAdded')).findLast(({ message }) => message.role === 'assistant')
+  return said === undefined || typeof said.message.content === 'string' ? '' : said.message.content.map((part) => ('text' in part ? part.text : '')).join('')
+}
+
+describe('a step', () => {
+  test('records its intent, runs, and records its result', async () => {
+    const r = await own(async (ctx) => {
+      await ctx.step('one', { input: { a: 1 } }, () => ({ b: [2] }))
+    })
+    expect(await endOf(r)).toMatchObject({ type: 'RunCompleted', stopReason: 'completed', totalTurns: 0 })
+    expect((await r.log()).map(({ event }) => event).slice(3, 5)).toMatchObject([
+      { type: 'StepStarted', key: 'one', attempt: 1, inputHash: expect.any(String) as string },
+      { type: 'StepCompleted', key: 'one', attempt: 1, result: { b: [2] } },
+    ])
+  })
+
+  test('answers the same when it is replayed, and does not run again', async () => {
+    const ran: string[] = []
+    const answers: unknown[] = []
+    const world = gate()
+    const agent = async (ctx: AgentContext) => {
+      answers.push(await ctx.step('one', () => ({ seen: ran.push('one'), when: undefined })))
+      await ctx.step('two', { repeatable: true }, async () => {
+        ran.push('two')
+        await world.passed
+      })
+    }
+    const r = await own(agent)
+    await r.send('go')
+    await r.until('StepStarted', 2)
+    const next = await r.restart()
+    world.open()
+    expect(await next.ended(r.run)).toMatchObject({ type: 'RunCompleted' })
+    expect(ran).toEqual(['one', 'two', 'two'])
+    expect(answers).toEqual([{ seen: 1 }, { seen: 1 }])
+    expect(await next.events('StepStarted')).toMatchObject([
+      { key: 'one', attempt: 1 },
+      { key: 'two', attempt: 1 },
+      { key: 'two', attempt: 2 },
+    ])
+  })
+
+  test('that a dead process left is not run again: the agent is told, in every replay, and may go on', async () => {
+    const ran: string[] = []
+    const told: unknown[] = []
+    const wait = gate()
+    const r = await own(async (ctx) => {
+      try {
+        await ctx.step('pay', async () => {
+          ran.push('pay')
+          await NEVER
+        })
+      } catch (error) {
+        told.push(error)
+      }
+      await ctx.step('check', { repeatable: true }, () => wait.passed)
+    })
+    await r.send('go')
+    await r.until('StepStarted')
+    const second = await r.restart()
+    await second.until('StepStarted', 2)
+    const third = await second.restart()
+    wait.open()
+    expect(await third.ended(r.run)).toMatchObject({ type: 'RunCompleted' })
+    expect(ran).toEqual(['pay'])
+    expect(told).toHaveLength(2)
+    for (const error of told) {
+      expect(error).toBeInstanceOf(StepInterrupted)
+      expect(error).toMatchObject({
+        name: 'StepInterrupted',
+        code: 'step_interrupted',
+        key: 'pay',
+        message: 'the step pay was interrupted: it may or may not have taken effect',
+      })
+    }
+    expect(await third.events('StepFailed')).toMatchObject([{ key: 'pay', attempt: 1, code: 'step_interrupted' }])
+  })
+
+  test('that was interrupted ends a run whose agent does not care', async () => {
+    const r = await own((ctx) => ctx.step('pay', () => NEVER))
+    await r.send('go')
+    await r.until('StepStarted')
+    const next = await r.restart()
+    expect(await next.ended(r.run)).toMatchObject({ type: 'RunFailed', code: 'step_interrupted' })
+  })
+
+  test('that fails throws the same now and in each replay', async () => {
+    const caught: unknown[] = []
+    const wait = gate()
+    const r = await own(async (ctx) => {
+      await ctx
+        .step('bad', () => Promise.reject(Object.assign(new TypeError('no such card'), { code: 'E_CARD', more: 1 })))
+        .catch((error: unknown) => caught.push(error))
+      await ctx.step('worse', () => Promise.reject('text' as never)).catch((error: unknown) => caught.push(error))
+      await ctx.step('wait', { repeatable: true }, () => wait.passed)
+    })
+    await r.send('go')
+    await r.until('StepStarted', 3)
+    const next = await r.restart()
+    wait.open()
+    await next.ended(r.run)
+    const seen = caught.map((error) =>
+      error instanceof Error ? [error.name, error.message, 'code' in error ? error.code : undefined, 'more' in error] : error,
+    )
+    expect(seen.slice(0, 2)).toEqual([
+      ['TypeError', 'no such card', 'E_CARD', false],
+      ['Error', 'text', undefined, false],
+    ])
+    expect(seen.slice(2)).toEqual(seen.slice(0, 2))
+  })
+
+  test.each<[string, unknown, unknown]>([
+    ['nothing', undefined, null],
+    ['what is not there', { a: undefined, b: [undefined] }, { b: [null] }],
+    ['text', 'x', 'x'],
+    ['an object without a prototype', Object.assign(Object.create(null), { a: 1 }), { a: 1 }],
+  ])('answers %s as it will be read again', async (_what, value, read) => {
+    const answers: unknown[] = []
+    const r = await own(async (ctx) => void answers.push(await ctx.step('k', () => value)))
+    await endOf(r)
+    expect(answers).toEqual([read])
+  })
+
+  const ring: unknown[] = []
+  ring.push(ring)
+  test.each<[string, unknown, string]>([
+    ['a date', new Date(0), 'the result of the step k is not JSON: it holds a Date'],
+    ['a map inside', { m: new Map() }, 'it holds a Map'],
+    ['a function', () => 1, 'it holds a function'],
+    ['no number', { n: Number.NaN }, 'it holds NaN'],
+    ['a big integer', [1n], 'it holds a bigint'],
+    ['what holds itself', ring, 'is nested more than 64 deep, or holds itself'],
+    ['too much', 'ü'.repeat(140_000), 'has 280002 bytes as JSON, 262144 is the most'],
+  ])('that answers %s fails, and says why', async (_what, value, why) => {
+    const r = await own((ctx) => ctx.step('k', () => value))
+    expect(await endOf(r)).toMatchObject({ type: 'RunFailed', code: 'agent_failed', error: expect.stringContaining(why) as string })
+    expect(await r.events('StepFailed')).toMatchObject([{ key: 'k', error: expect.stringContaining(why) as string }])
+  })
+
+  test('whose key was used before is refused by name', async () => {
+    const r = await own(async (ctx) => {
+      await ctx.step('page', () => 1)
+      await ctx.step('page', () => 2)
+    })
+    expect(await endOf(r)).toMatchObject({ code: 'agent_failed', error: 'the key "page" is used twice in one run: in a loop, add what differs to it' })
+  })
+
+  test.each(['', '~now:1', 'x'.repeat(201), 5])('whose key is %j is refused', async (key) => {
+    const r = await own((ctx) => ctx.step(key as string, () => 1))
+    expect(await endOf(r)).toMatchObject({ code: 'agent_failed', error: expect.stringContaining('a key has 1 to 200 characters') as string })
+  })
+
+  test('with another input than the recorded one ends the run as agent_changed, whatever the agent catches', async () => {
+    let version = 1
+    const wait = gate()
+    const r = await own(async (ctx) => {
+      await ctx.step('one', { input: { b: 1, a: version } }, () => 1).catch(() => 0)
+      await ctx.step('two', { repeatable: true }, () => wait.passed)
+    })
+    await r.send('go')
+    await r.until('StepStarted', 2)
+    version = 2
+    const next = await r.restart()
+    expect(await next.ended(r.run)).toMatchObject({
+      type: 'RunFailed',
+      code: 'agent_changed',
+      error: 'the agent was changed while this run was under way: the step one was recorded with another input',
+    })
+  })
+
+  test('takes the same input in another order for the same', async () => {
+    let input: object = { a: 1, b: { c: [1, 2], d: 2 } }
+    const wait = gate()
+    const r = await own(async (ctx) => {
+      await ctx.step('one', { input }, () => 1)
+      await ctx.step('two', { repeatable: true }, () => wait.passed)
+    })
+    await r.send('go')
+    await r.until('StepStarted', 2)
+    input = { b: { d: 2, c: [1, 2] }, a: 1 }
+    const next = await r.restart()
+    wait.open()
+    expect(await next.ended(r.run)).toMatchObject({ type: 'RunCompleted' })
+  })
+
+  test('is tried again as it asks, with growing pauses; a takeover keeps the pause', async () => {
+    const tries: number[] = []
+    const r = await own((ctx) =>
+      ctx.step('flaky', { retry: { attempts: 3, delayMs: 100 } }, ({ attempt }) => {
+        tries.push(attempt)
+        if (attempt < 3) throw new Error(`not the ${attempt}. time`)
+        return 'there'
+      }),
+    )
+    await r.send('go')
+    await r.until('StepFailed')
+    await settle()
+    expect(tries).toEqual([1])
+    r.clock.advance(99)
+    await settle()
+    expect(tries).toEqual([1])
+    r.clock.advance(1)
+    await r.until('StepFailed', 2)
+    const next = await r.restart({}, 0)
+    next.clock.advance(199)
+    await settle()
+    expect(tries).toEqual([1, 2])
+    next.clock.advance(1)
+    await next.ended(r.run)
+    expect(tries).toEqual([1, 2, 3])
+    expect(await lastSaid(next)).toBe('there')
+  })
+
+  test('that takes too long has failed, though it does not listen', async () => {
+    const signals: AbortSignal[] = []
+    const r = await own((ctx) =>
+      ctx.step('slow', { timeoutMs: 500 }, ({ signal }) => {
+        signals.push(signal)
+        return NEVER
+      }),
+    )
+    await r.send('go')
+    await r.until('StepStarted')
+    await settle()
+    r.clock.advance(500)
+    expect(await r.ended()).toMatchObject({ code: 'agent_failed', error: 'the step slow took longer than 500 ms' })
+    expect(signals[0]?.aborted).toBe(true)
+    expect(await r.events('StepFailed')).toMatchObject([{ name: 'StepTimeout', code: 'step_timeout' }])
+  })
+
+  test('side by side with others is found again by its key, in whatever order they end', async () => {
+    const ran: string[] = []
+    const gates = { a: gate(), b: gate(), c: gate() }
+    const agent = async (ctx: AgentContext) => {
+      const one = (key: keyof typeof gates) =>
+        ctx.step(key, { repeatable: key === 'c' }, async () => {
+          ran.push(key)
+          await gates[key].passed
+          return key
+        })
+      return (await Promise.all([one('a'), one('b'), one('c')])).join(' ')
+    }
+    const r = await own(agent)
+    await r.send('go')
+    await r.until('StepStarted', 3)
+    gates.b.open()
+    await r.until('StepCompleted', 1)
+    gates.a.open()
+    await r.until('StepCompleted', 2)
+    const next = await r.restart()
+    gates.c.open()
+    await next.ended(r.run)
+    expect(ran).toEqual(['a', 'b', 'c', 'c'])
+    expect(await lastSaid(next)).toBe('a b c')
+  })
+})
+
+test('the time, chance and ids are the same in each replay', async () => {
+  const seen: unknown[][] = []
+  const wait = gate()
+  const r = await own(async (ctx) => {
+    seen.push([ctx.now(), ctx.random(), ctx.uuid(), ctx.now(), ctx.uuid()])
+    await ctx.step('wait', { repeatable: true }, () => wait.passed)
+  })
+  await r.send('go')
+  await r.until('StepStarted')
+  const next = await r.restart()
+  wait.open()
+  await next.ended(r.run)
+  expect(seen).toHaveLength(2)
+  expect(seen[1]).toEqual(seen[0])
+  expect(seen[0]?.[0]).toBe(1_700_000_000_000)
+  expect(seen[0]?.[2]).not.toBe(seen[0]?.[4])
+  // What was a moment is no step of its own: it has no intent.
+  expect((await next.events('StepCompleted')).map(({ key }) => key).slice(0, 5)).toEqual(['~now:1', '~random:1', '~uuid:1', '~now:2', '~uuid:2'])
+})
+
+test('a run has at most 10,000 steps', async () => {
+  const r = await own(async (ctx) => {
+    for (let index = 0; index < 10_001; index++) ctx.now()
+  })
+  expect(await endOf(r)).toMatchObject({ type: 'RunFailed', code: 'agent_failed', error: 'a run has at most 10000 steps' })
+})
+
+describe('the function', () => {
+  test('is told what it was asked, and what was said before', async () => {
+    const told: unknown[] = []
+    const r = await own(async (ctx) => {
+      told.push([ctx.input.text, (await ctx.history()).map(({ role, content }) => [role, content]), ctx.runId, ctx.sessionId, ctx.by])
+      return 'fine'
+    })
+    await endOf(r)
+    await r.send('again')
+    await r.ended()
+    expect(told[1]).toEqual([
+      'again',
+      [
+        ['user', 'go'],
+        ['assistant', [{ type: 'text', text: 'fine' }]],
+      ],
+      r.run,
+      r.id,
+      'alice',
+    ])
+  })
+
+  test.each<[string, () => unknown, object]>([
+    ['throws', () => Promise.reject(new Error('out of ink')), { code: 'agent_failed', error: 'out of ink' }],
+    [
+      'throws at once',
+      () => {
+        throw new Error('out of ink')
+      },
+      { code: 'agent_failed', error: 'out of ink' },
+    ],
+    ['throws text', () => Promise.reject('ink' as never), { code: 'agent_failed', error: 'ink' }],
+    ['answers a number', () => 5, { code: 'agent_failed', error: 'what an agent answers is text, not a number' }],
+  ])('that %s ends its run as failed, once, and the session goes on', async (_how, run, end) => {
+    const r = await own(run)
+    expect(await endOf(r)).toMatchObject({ type: 'RunFailed', ...end })
+    await r.send('again')
+    expect(await r.ended()).toMatchObject({ type: 'RunFailed', ...end })
+  })
+
+  test('that ends while a message waits hands it to the next run', async () => {
+    const wait = gate()
+    const asked: string[] = []
+    const r = await own(async (ctx) => {
+      asked.push(ctx.input.text)
+      await ctx.step('wait', () => wait.passed)
+      return `heard ${ctx.input.text}`
+    })
+    await r.send('first')
+    const { run } = r
+    await r.until('StepStarted')
+    await r.followUp('second')
+    await r.steer('third')
+    wait.open()
+    expect(await r.ended(run)).toMatchObject({ type: 'RunCompleted', stopReason: 'completed' })
+    await r.until('RunCompleted', 3)
+    expect(asked).toEqual(['first', 'second', 'third'])
+  })
+})
+
+describe('a cancel', () => {
+  test('rejects what is under way, and ends the run as soon as its steps have ended', async () => {
+    const thrown: unknown[] = []
+    const r = await own(async (ctx) => {
+      await ctx
+        .step('long', ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))))
+        .catch((error: unknown) => thrown.push(error))
+      await ctx.step('more', () => thrown.push('more')).catch((error: unknown) => thrown.push(error))
+    })
+    await r.send('go')
+    await r.until('StepStarted')
+    expect(await r.cancel()).toMatchObject({ cancel: 'cancelling' })
+    expect(await r.ended()).toMatchObject({ type: 'RunCompleted', stopReason: 'cancelled' })
+    await settle()
+    expect(thrown).toEqual([expect.objectContaining({ message: 'the run was cancelled' }), expect.objectContaining({ message: 'the run was cancelled' })])
+  })
+
+  test('ends a run whose step does not listen, within its time', async () => {
+    const r = await own((ctx) => ctx.step('deaf', () => NEVER))
+    await r.send('go')
+    await r.until('StepStarted')
+    await r.cancel()
+    await settle()
+    r.clock.advance(149)
+    expect(await r.ended()).toMatchObject({ stopReason: 'cancelled' })
+  })
+
+  test('ends a run whose function does not come back, at once', async () => {
+    const r = await own(() => NEVER)
+    await r.send('go')
+    await settle()
+    expect(await r.cancel()).toMatchObject({ cancel: 'cancelled' })
+    expect(await r.ended()).toMatchObject({ stopReason: 'cancelled' })
+    await settle()
+    expect(r.supervisor.active).toBe(0)
+  })
+})
+
+describe('a stop', () => {
+  test('lets a running step end, begins no other, and leaves the rest to the next process', async () => {
+    const ran: string[] = []
+    const wait = gate()
+    const r = await own(async (ctx) => {
+      await ctx.step('one', async () => {
+        ran.push('one')
+        await wait.passed
+      })
+      await ctx.step('two', () => ran.push('two'))
+      return 'done'
+    })
+    await r.send('go')
+    await r.until('StepStarted')
+    const stopped = r.supervisor.stop(10_000)
+    await settle()
+    wait.open()
+    await stopped
+    expect(ran).toEqual(['one'])
+    expect(await r.events('StepCompleted')).toMatchObject([{ key: 'one' }])
+    const next = await r.restart()
+    expect(await next.ended(r.run)).toMatchObject({ type: 'RunCompleted' })
+    expect(ran).toEqual(['one', 'two'])
+  })
+
+  test('does not wait for a pause between tries', async () => {
+    const r = await own((ctx) => ctx.step('flaky', { retry: { attempts: 2 } }, ({ attempt }) => (attempt === 1 ? Promise.reject(new Error('no')) : 'yes')))
+    await r.send('go')
+    await r.until('StepFailed')
+    await settle()
+    await r.supervisor.stop(10_000)
+    const next = await r.restart()
+    expect(await next.ended(r.run)).toMatchObject({ type: 'RunCompleted' })
+    expect(await lastSaid(next)).toBe('yes')
+  })
+})
+
+test('an agent that brings the server down again and again ends as failed', async () => {
+  let r = await own((ctx) => ctx.step('crash', { repeatable: true }, () => NEVER))
+  await r.send('go')
+  const { run } = r
+  for (let life = 1; life <= 4; life++) {
+    await r.until('StepStarted', life)
+    r = await r.restart()
+  }
+  await settle()
+  expect(await r.ended(run)).toMatchObject({ type: 'RunFailed', code: 'crash_loop' })
+})
