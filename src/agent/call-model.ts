@@ -39,6 +39,7 @@ export async function callModel(context: RunContext, parts: AgentParts, prompt: 
   const answer = new Answer(attempt.callIds)
   // The end of the last text goes with the end of its turn, in one write: a crash between them would have the whole answer made again.
   let held: RunEvent | undefined
+  let concluded: Concluded
   try {
     const model = await parts.models.get(attempt.model)
     for await (const part of model.stream(requestOf(context, parts, prompt, attempt.model))) {
@@ -54,11 +55,20 @@ export async function callModel(context: RunContext, parts: AgentParts, prompt: 
       context.signal.throwIfAborted()
     }
     if (answer.finish === undefined) throw new ConvokeError('model_protocol', 'the provider ended its stream without saying why')
-    return await settle(context, parts, answer, attempt, held === undefined ? [] : [held])
+    concluded = conclude(context, parts, answer, attempt, held === undefined ? [] : [held])
   } catch (error) {
     if (held !== undefined) context.emit(held)
     return failed(context, parts, answer, attempt, error)
   }
+  // What the log throws is no failure of the model: the answer may stand in it already, and nothing here can know.
+  if (concluded.record.length > 0) await context.record(...concluded.record)
+  return concluded.outcome
+}
+
+/** What a complete answer comes to, and what is to be recorded of it first. */
+interface Concluded {
+  readonly record: readonly (RunEvent | MessageEvent)[]
+  readonly outcome: CallOutcome
 }
 
 function requestOf(context: RunContext, parts: AgentParts, prompt: readonly Message[], model: string): ModelRequest {
@@ -92,7 +102,7 @@ function streamed(context: RunContext, type: string, text: string): RunEvent | u
 }
 
 /** A complete answer: calls are proposed at once; plain text is handed back, to be recorded with the end of the run. */
-async function settle(context: RunContext, parts: AgentParts, answer: Answer, attempt: Attempt, held: readonly RunEvent[]): Promise<CallOutcome> {
+function conclude(context: RunContext, parts: AgentParts, answer: Answer, attempt: Attempt, held: readonly RunEvent[]): Concluded {
   const { runId } = context
   const { turn, model } = attempt
   const said: readonly (RunEvent | MessageEvent)[] = [
@@ -103,7 +113,7 @@ async function settle(context: RunContext, parts: AgentParts, answer: Answer, at
   if (answer.calls.length === 0) {
     if (answer.finish === 'error' || answer.finish === 'refused') throw new ConvokeError('model_refused', 'the model ended its answer with an error')
     const finishReason = answer.finish === 'max_output_tokens' ? 'max_output_tokens' : 'stop'
-    return { kind: 'said', closing: [...said, { type: 'TurnCompleted', runId, turn, finishReason }] }
+    return { record: [], outcome: { kind: 'said', closing: [...said, { type: 'TurnCompleted', runId, turn, finishReason }] } }
   }
   if (answer.calls.length > CALLS_MAX)
     throw new ConvokeError('model_protocol', `the model asked for ${answer.calls.length} tools at once, ${CALLS_MAX} is the most`)
@@ -119,8 +129,7 @@ async function settle(context: RunContext, parts: AgentParts, answer: Answer, at
   // Asked in the same write: who sees a proposal may answer it at once.
   const toolCallIds = calls.filter((call) => call.disposition === 'ask').map((call) => call.id)
   const asked: readonly RunEvent[] = toolCallIds.length === 0 ? [] : [{ type: 'ApprovalRequested', runId, toolCallIds }]
-  await context.record(...said, { type: 'ToolCallsProposed', runId, turn, calls }, ...asked)
-  return { kind: 'tools' }
+  return { record: [...said, { type: 'ToolCallsProposed', runId, turn, calls }, ...asked], outcome: { kind: 'tools' } }
 }
 
 /** A failed or cancelled attempt: tried again where that may help, else the end of the run. */
