@@ -8,6 +8,8 @@ export interface PartOptions {
   /** The same seed makes the same choices. What the machine adds (timing of processes) is not repeatable except in the simulation. */
   readonly seed: number
   readonly form: Form
+  /** How many seeds from `seed` on, where a part counts in seeds; otherwise its form says. */
+  readonly seeds?: number
   /** Says how far it is. */
   readonly say: (line: string) => void
 }

@@ -47,7 +47,6 @@ function call(lines: readonly Line[], thrown: Error) {
     random: countingRandom(),
     telemetry: keptLog(),
     folders: unused,
-    killGroup: () => undefined,
   }
   const outcome = callModel(context, parts, [], { turn: 1, attempt: 1, model: 'test/one', callIds: new Set() })
   return { outcome, recorded }
@@ -64,6 +63,9 @@ test.each([new ConvokeError('store_failed', 'the log cannot be read'), new Convo
 
 test('a plain answer is recorded by whoever ends the run, together with the end', async () => {
   const { outcome, recorded } = call([...text('done'), stop()], new Error('not to be seen'))
-  expect(await outcome).toMatchObject({ kind: 'said', closing: [{ type: 'TextCompleted' }, { type: 'MessageAdded' }, { type: 'UsageReported' }, { type: 'TurnCompleted' }] })
+  expect(await outcome).toMatchObject({
+    kind: 'said',
+    closing: [{ type: 'TextCompleted' }, { type: 'MessageAdded' }, { type: 'UsageReported' }, { type: 'TurnCompleted' }],
+  })
   expect(recorded).toEqual([])
 })

@@ -1,0 +1,138 @@
+/**
+ * A disk that several processes may reach, under a seeded scheduler: commits and reads take time, fail where they are told to, and go on
+ * without the process that asked for them.
+ *
+ * K1. What a process asks of the disk is answered in that process: a dead one hears nothing, whatever was written for it.
+ * K2. A stale process writes to the same log as the one that took over: only its fence stands between them.
+ * K3. A failed commit throws `store_unknown`; whether it took effect is chance.
+ */
+import type { Store, Write, WriteOutcome } from '../../log/store.ts'
+import type { SessionReads } from '../../projection/reads.ts'
+import type { Scope } from './scheduler.ts'
+import type { SeededRandom } from './seeded.ts'
+import { ConvokeError } from '../../domain/errors.ts'
+
+/** Any engine. */
+export type Engine = Store & SessionReads
+type Commit = Store['commit']
+
+/** What the disk does. It may be changed while the simulation runs. */
+export interface DiskManner {
+  /** Longest time of a commit, in ms: before it is written, and again before it is answered. */
+  commitMs: number
+  /** Longest time of a read, in ms; 0 answers at once. */
+  readMs: number
+  /** Probability that a commit fails. */
+  failing: number
+  /** Probability that a read fails. */
+  unreadable: number
+  /** Probability that something takes `STALL_MS` instead. */
+  stalling: number
+}
+
+/** Longest time that a stalled disk takes, in ms. */
+export const STALL_MS = 1_500
+
+/** What was committed, as it is told to whoever checks. */
+export interface Committed {
+  readonly by: Scope
+  readonly writes: readonly Write[]
+  readonly outcomes: readonly WriteOutcome[]
+}
+
+/** What a disk is made of. */
+export interface DiskOptions {
+  readonly random: SeededRandom
+  readonly manner: DiskManner
+  /** Opens the engine, or opens it again: what was open before is closed. */
+  readonly open: () => Promise<Engine>
+  /** Told of each commit in the moment in which it is durable. */
+  readonly committed: (commit: Committed) => void
+  /** Told of everything that goes wrong. */
+  readonly failed: (by: Scope, what: string) => void
+  /** Stands between a process and the disk, as a group of commits does. */
+  readonly gather?: (commit: Commit) => Commit
+}
+
+/** The disk. */
+export class SimulatedDisk {
+  readonly #options: DiskOptions
+  #engine: Engine | undefined
+
+  constructor(options: DiskOptions) {
+    this.#options = options
+  }
+
+  /** The engine beneath, which neither waits nor fails. */
+  get engine(): Engine {
+    if (this.#engine === undefined) throw new Error('the disk is not open')
+    return this.#engine
+  }
+
+  /** The log for a new process: the driver number grows. */
+  async open(scope: Scope): Promise<Engine> {
+    this.#engine = await this.#options.open()
+    const { logId, driver } = this.#engine
+    const write: Commit = (writes) => this.#commit(scope, writes)
+    const later =
+      <Args extends readonly unknown[], T>(what: string, ask: (engine: Engine, ...args: Args) => Promise<T>) =>
+      (...args: Args) =>
+        this.#read(scope, what, () => ask(this.engine, ...args))
+    return {
+      logId,
+      driver,
+      commit: this.#options.gather?.(write) ?? write,
+      read: later('read', (engine, stream, after, limit) => engine.read(stream, after, limit)),
+      head: later('head', (engine, stream) => engine.head(stream)),
+      state: later('state', (engine, stream) => engine.state(stream)),
+      readFeed: later('feed', (engine, owner, after, limit) => engine.readFeed(owner, after, limit)),
+      feedHead: later('feed head', (engine) => engine.feedHead()),
+      unfinishedRuns: later('unfinished runs', (engine, limit, after) => engine.unfinishedRuns(limit, after)),
+      pruneIdempotency: later('prune', (engine, beforeMs) => engine.pruneIdempotency(beforeMs)),
+      session: later('session', (engine, id) => engine.session(id)),
+      sessionAt: later('session', (engine, id) => engine.sessionAt(id)),
+      sessions: later('sessions', (engine, query) => engine.sessions(query)),
+      messages: later('messages', (engine, id, page) => engine.messages(id, page)),
+      history: later('history', (engine, id, upTo, limit, after) => engine.history(id, upTo, limit, after)),
+      sessionIds: later('session ids', (engine, owner, after, limit) => engine.sessionIds(owner, after, limit)),
+      close: async () => undefined,
+    }
+  }
+
+  async #commit(scope: Scope, writes: readonly Write[]): Promise<readonly WriteOutcome[]> {
+    const { random, manner, committed, failed } = this.#options
+    await scope.delay(this.#takes(manner.commitMs), 'commit is written')
+    const fate = random.chance(manner.failing) ? random.pick(['before', 'after'] as const) : 'pass'
+    if (fate === 'before') {
+      failed(scope, 'a commit failed, nothing was written')
+      throw new ConvokeError('store_unknown', 'the simulated disk failed')
+    }
+    const outcomes = await this.engine.commit(writes)
+    committed({ by: scope, writes, outcomes })
+    await scope.delay(this.#takes(manner.commitMs), 'commit is answered')
+    if (fate === 'pass') return outcomes
+    failed(scope, 'a commit failed after it was written')
+    throw new ConvokeError('store_unknown', 'the simulated disk failed after it wrote')
+  }
+
+  async #read<T>(scope: Scope, what: string, ask: () => Promise<T>): Promise<T> {
+    const { random, manner, failed } = this.#options
+    if (manner.unreadable > 0 && random.chance(manner.unreadable)) {
+      await scope.delay(this.#takes(manner.readMs), `${what} fails`)
+      failed(scope, `a read failed: ${what}`)
+      // Engines throw what their database throws.
+      throw random.chance(0.5) ? new ConvokeError('store_failed', 'the simulated disk cannot be read') : new Error('simulated input or output error')
+    }
+    if (manner.readMs === 0 && manner.stalling === 0) return ask()
+    // What is read is what stands there at some moment in between.
+    await scope.delay(this.#takes(manner.readMs), what)
+    const answer = await ask()
+    await scope.delay(this.#takes(manner.readMs), `${what} is answered`)
+    return answer
+  }
+
+  #takes(mostMs: number): number {
+    const { random, manner } = this.#options
+    return random.between(0, manner.stalling > 0 && random.chance(manner.stalling) ? STALL_MS : mostMs)
+  }
+}

@@ -1,0 +1,157 @@
+/** The world outside: models that answer as chance has it, and tools that write what they did into a ledger which no crash touches. */
+import type { Json } from '../../src/domain/message.ts'
+import type { Model, ModelPart, ModelRegistry, ModelRequest } from '../../src/domain/model.ts'
+import type { Tool, ToolContext, ToolResult } from '../../src/domain/tool.ts'
+import type { Scope } from '../../src/testing/simulation/scheduler.ts'
+import type { SeededRandom } from '../../src/testing/simulation/seeded.ts'
+import type { Shape } from './shape.ts'
+import { ConvokeError } from '../../src/domain/errors.ts'
+
+/** Turns with calls in a row that a model asks for at most. */
+const DEPTH_MAX = 4
+/** How long a model that hangs says nothing, in ms. */
+const HANG_MS = 20_000
+
+/** One time that a tool really ran. */
+export interface LedgerLine {
+  readonly tool: string
+  readonly by: string
+  ended: boolean
+}
+
+/** What really happened, by call id. */
+export type Ledger = Map<string, LedgerLine[]>
+
+/** What the outside needs. */
+export interface OutsideOptions {
+  readonly random: SeededRandom
+  readonly shape: () => Shape
+  /** Told when a tool begins, before it is in the ledger. */
+  readonly begins: (tool: string, callId: string, scope: Scope) => void
+}
+
+const TOOLS = [
+  { name: 'look', readOnly: true, parallelSafe: true, repeatable: true },
+  { name: 'act', readOnly: true, parallelSafe: false, repeatable: false },
+  { name: 'danger', readOnly: false, parallelSafe: true, repeatable: false },
+  { name: 'fetch', readOnly: false, parallelSafe: false, repeatable: true },
+] as const
+
+/** Whether recovery may run that tool again. */
+export function isRepeatable(name: string): boolean {
+  return TOOLS.find((tool) => tool.name === name)?.repeatable === true
+}
+
+/** The outside of all processes. */
+export class Outside {
+  readonly ledger: Ledger = new Map()
+  readonly #options: OutsideOptions
+  #calls = 0
+
+  constructor(options: OutsideOptions) {
+    this.#options = options
+  }
+
+  /** The tools as the process of `scope` has them. */
+  tools(scope: Scope): readonly Tool[] {
+    return TOOLS.map((nature) => ({
+      ...nature,
+      description: nature.name,
+      inputSchema: { type: 'object' },
+      timeoutMs: () => 2_000,
+      check: () => undefined,
+      open: async (_args: Json, context: ToolContext) => ({
+        run: () => this.#run(nature.name, context, scope),
+        close: async () => undefined,
+      }),
+    }))
+  }
+
+  async #run(tool: string, context: ToolContext, scope: Scope): Promise<ToolResult> {
+    const { random, begins } = this.#options
+    const { tools } = this.#options.shape()
+    begins(tool, context.toolCallId, scope)
+    const line = { tool, by: scope.name, ended: false }
+    const lines = this.ledger.get(context.toolCallId) ?? []
+    lines.push(line)
+    this.ledger.set(context.toolCallId, lines)
+    if (random.chance(0.3)) context.progress('half of it')
+    const deaf = random.chance(tools.deaf)
+    await pause(scope, random.between(0, tools.slowMs) * (random.chance(0.05) ? 20 : 1), `tool ${tool}`, deaf ? undefined : context.signal)
+    line.ended = true
+    if (random.chance(tools.failing)) throw new Error('the tool broke')
+    return { output: `done ${context.toolCallId}`, isError: false }
+  }
+
+  /** The models as the process of `scope` has them. Any name will do. */
+  models(scope: Scope): ModelRegistry {
+    return {
+      defaultModel: 'sim/one',
+      list: () => [],
+      resolve: (name) => name,
+      info: () => undefined,
+      get: async (id) => this.#model(id, scope),
+      check: async () => [],
+      close: () => undefined,
+    }
+  }
+
+  #model(id: string, scope: Scope): Model {
+    return { id, stream: (request) => this.#answer(request, scope) }
+  }
+
+  async *#answer(request: ModelRequest, scope: Scope): AsyncGenerator<ModelPart> {
+    const { random } = this.#options
+    const { models } = this.#options.shape()
+    const signal = random.chance(models.deaf) ? undefined : request.signal
+    const parts = this.#plan(request)
+    const failsAt = random.chance(models.failing) ? random.int(parts.length) : -1
+    const hangsAt = random.chance(models.hanging) ? random.int(parts.length) : -1
+    for (const [index, part] of parts.entries()) {
+      if (models.paceMs > 0) await pause(scope, random.between(0, models.paceMs), 'model', signal)
+      if (index === hangsAt) await pause(scope, HANG_MS, 'model hangs', signal)
+      if (index === failsAt) throw this.#failure()
+      yield part
+    }
+  }
+
+  #failure(): ConvokeError {
+    const { random } = this.#options
+    const code = random.pick(['model_unavailable', 'model_rate_limited', 'model_protocol', 'model_refused'] as const)
+    return new ConvokeError(code, `simulated ${code}`, random.chance(0.3) ? { retryAfterMs: random.int(3_000) } : {})
+  }
+
+  /** Calls of tools until it has had enough, then an end. A model knows only its prompt. */
+  #plan({ messages }: ModelRequest): readonly ModelPart[] {
+    const { random } = this.#options
+    const since = messages.length - 1 - messages.findLastIndex(({ role }) => role === 'user')
+    const depth = messages.slice(messages.length - since).filter(({ role }) => role === 'assistant').length
+    const parts: ModelPart[] = []
+    if (random.chance(0.3)) parts.push({ type: 'thinking_delta', delta: 'hm' }, { type: 'thinking_end' })
+    const deltas = random.int(4)
+    for (let left = deltas; left > 0; left--) parts.push({ type: 'text_delta', delta: 'word ' })
+    if (deltas > 0) parts.push({ type: 'text_end' })
+    const calls = depth < DEPTH_MAX && random.chance(0.65) ? 1 + random.int(3) : 0
+    for (let left = calls; left > 0; left--) parts.push({ type: 'tool_call', id: `c${++this.#calls}`, name: random.pick(TOOLS).name, arguments: {} })
+    const usage = { inputTokens: 10, outputTokens: 1, totalTokens: 11 }
+    parts.push({ type: 'finish', reason: calls > 0 ? 'tool_calls' : 'stop', usage })
+    return parts
+  }
+}
+
+/** Waits, or ends with the signal's reason. */
+async function pause(scope: Scope, ms: number, label: string, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return scope.delay(ms, label)
+  await new Promise<void>((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason as Error)
+    const stop = () => {
+      takeBack()
+      reject(signal.reason as Error)
+    }
+    const takeBack = scope.at(ms, label, () => {
+      signal.removeEventListener('abort', stop)
+      resolve()
+    })
+    signal.addEventListener('abort', stop, { once: true })
+  })
+}

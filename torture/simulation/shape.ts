@@ -1,0 +1,103 @@
+/**
+ * What one seed looks like: how large its world is, and which faults it has.
+ *
+ * Each seed turns a random part of the faults on (swarm testing): a mixture of everything hides what shows only when little else happens.
+ */
+import type { SeededRandom } from '../../src/testing/simulation/seeded.ts'
+
+/** One seed's world. */
+export interface Shape {
+  readonly engine: 'memory' | 'sqlite'
+  /** Commits wait for each other and are made together, as a single writer does; otherwise they overtake each other. */
+  readonly oneWriter: boolean
+  readonly sessions: number
+  readonly wishes: number
+  /** Mean pause between two wishes of the people, in ms. */
+  readonly pauseMs: number
+  readonly readers: number
+  readonly feedReaders: number
+  /** Deaths of the process. */
+  readonly crashes: number
+  /** Times that the process is stopped until another has taken over, and then goes on for a while. */
+  readonly pauses: number
+  /** Graceful stops. */
+  readonly stops: number
+  readonly commitMs: number
+  readonly readMs: number
+  /** Probabilities. */
+  readonly failing: number
+  readonly unreadable: number
+  readonly stalling: number
+  /** A hint of the hub is lost, for one listener. */
+  readonly lostHints: number
+  /** An answer to a command is lost, or comes so late that the client asks again. */
+  readonly lostAnswers: number
+  /** A connection breaks, each second. */
+  readonly breaks: number
+  /** A reader stops reading for a while, each second. */
+  readonly stalls: number
+  /** Frames are large, so that buffers fill. */
+  readonly largeFrames: boolean
+  /** How late timers may come, in ms. */
+  readonly lateMs: number
+  readonly models: { readonly failing: number; readonly hanging: number; readonly deaf: number; readonly paceMs: number }
+  readonly tools: { readonly failing: number; readonly deaf: number; readonly slowMs: number }
+  /** Which wishes people have besides messages and answers. */
+  readonly whims: readonly Whim[]
+}
+
+/** What people do besides talking. */
+export type Whim = 'cancel' | 'steer' | 'follow_up' | 'interrupt' | 'rename' | 'model' | 'delete'
+const WHIMS: readonly Whim[] = ['cancel', 'steer', 'follow_up', 'interrupt', 'rename', 'model', 'delete']
+
+/** One seed in this many uses SQLite: each of its commits waits for a real disk. */
+const SQLITE_EVERY = 50
+
+/** The shape that chance gives. */
+export function shapeOf(random: SeededRandom, seed: number): Shape {
+  const some = (p: number, value: () => number) => (random.chance(p) ? value() : 0)
+  const engine = seed % SQLITE_EVERY === 0 ? 'sqlite' : 'memory'
+  return {
+    engine,
+    oneWriter: engine === 'sqlite' || random.chance(0.7),
+    sessions: 1 + random.int(3),
+    wishes: engine === 'sqlite' ? 4 + random.int(6) : 4 + random.int(16),
+    pauseMs: random.pick([5, 50, 200, 800]),
+    readers: random.int(4),
+    feedReaders: random.int(2),
+    crashes: some(0.5, () => 1 + random.int(4)),
+    pauses: some(0.2, () => 1 + random.int(2)),
+    stops: some(0.2, () => 1 + random.int(2)),
+    commitMs: random.pick([0.5, 2, 5, 5, 40]),
+    readMs: random.pick([0, 0, 1, 10]),
+    failing: some(0.35, () => random.pick([0.01, 0.05, 0.2])),
+    unreadable: some(0.15, () => random.pick([0.01, 0.05])),
+    stalling: some(0.15, () => random.pick([0.01, 0.05])),
+    lostHints: some(0.35, () => random.pick([0.05, 0.3, 1])),
+    lostAnswers: some(0.4, () => random.pick([0.1, 0.5])),
+    breaks: some(0.5, () => random.pick([0.2, 2])),
+    stalls: some(0.4, () => random.pick([0.2, 1])),
+    largeFrames: random.chance(0.12),
+    lateMs: some(0.15, () => random.pick([2, 50])),
+    models: {
+      failing: some(0.3, () => random.pick([0.1, 0.4])),
+      hanging: some(0.25, () => random.pick([0.1, 0.4])),
+      deaf: some(0.25, () => random.pick([0.2, 1])),
+      paceMs: random.pick([0, 1, 20, 100]),
+    },
+    tools: { failing: some(0.2, () => 0.3), deaf: some(0.25, () => random.pick([0.2, 1])), slowMs: random.pick([1, 30, 300]) },
+    whims: WHIMS.filter(() => random.chance(0.4)),
+  }
+}
+
+/** A shape without faults: what is left after the storm. */
+export function isCalm(shape: Shape): boolean {
+  return shape.failing === 0 && shape.unreadable === 0 && shape.stalling === 0 && shape.commitMs <= 5 && shape.readMs <= 1 && shape.lateMs <= 2
+}
+
+/** The same world without its faults. What people do and how large it is stays. */
+export function calmed(shape: Shape): Shape {
+  const models = { ...shape.models, failing: 0, hanging: 0 }
+  const none = { failing: 0, unreadable: 0, stalling: 0, lostHints: 0, lostAnswers: 0, breaks: 0, stalls: 0, lateMs: 0 }
+  return { ...shape, ...none, commitMs: Math.min(shape.commitMs, 5), readMs: Math.min(shape.readMs, 1), models }
+}
