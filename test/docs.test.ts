@@ -80,6 +80,7 @@ describe('the protocol', () => {
       'model_unavailable',
       'run_interrupted',
       'step_interrupted',
+      'store_damaged',
       'store_locked',
       'store_newer',
     ])

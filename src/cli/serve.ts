@@ -37,14 +37,20 @@ export async function serve(flags: ServeFlags): Promise<number> {
   const failed = new Promise<void>((resolve) => {
     server.on('failed', (error) => {
       code = 1
-      process.stderr.write(`convoke: ${error.message}; the server stops\n`)
+      process.stderr.write(`convoke: ${error.message}; the server stops [store_failed]\n`)
       resolve()
     })
   })
   try {
     await server.start()
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    const { code: cause, message } = error as NodeJS.ErrnoException
+    // Whoever starts servers looks for the code.
+    if (cause?.startsWith('store_') === true) {
+      process.stderr.write(`convoke: ${message} [${cause}]\n`)
+      return 1
+    }
+    if (cause !== 'EADDRINUSE') throw error
     const { address, port } = error as { address?: string; port?: number }
     process.stderr.write(`convoke: port ${port} on ${address} is taken: stop what listens there, or choose another port\n`)
     return 1

@@ -57,6 +57,7 @@ export const ERROR_CODES = {
   store_unknown: overload,
   store_locked: server,
   store_newer: server,
+  store_damaged: server,
   store_failed: server,
   config_invalid: caller,
   agent_failed: server,

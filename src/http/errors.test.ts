@@ -45,6 +45,7 @@ const FROZEN: Readonly<Record<number, readonly string[]>> = {
     'store_failed',
     'store_locked',
     'store_newer',
+    'store_damaged',
     'internal_error',
   ],
   502: ['model_auth', 'model_refused', 'model_context_overflow', 'model_protocol', 'model_unavailable'],

@@ -46,6 +46,7 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   store_failed: 500,
   store_locked: 500,
   store_newer: 500,
+  store_damaged: 500,
   internal_error: 500,
   model_auth: 502,
   model_refused: 502,

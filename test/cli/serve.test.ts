@@ -72,7 +72,7 @@ describe('convoke serve', () => {
       code: 1,
       signal: null,
       stdout: '',
-      stderr: `convoke: the data folder ${world.data} is in use by process ${first.pid}\n`,
+      stderr: `convoke: the data folder ${world.data} is in use by process ${first.pid} [store_locked]\n`,
     })
     expect((await ask(first.url, 'GET', '/v1/health')).status).toBe(200)
   })
@@ -133,7 +133,7 @@ describe('a start that cannot be is refused in one line, with 1', () => {
     expect(await world.run(['serve', '--port', '0'])).toMatchObject({
       code: 1,
       stdout: '',
-      stderr: expect.stringMatching(/^convoke: the data folder has format 99, .*use a newer convoke\n$/) as unknown,
+      stderr: expect.stringMatching(/^convoke: the data folder has format 99, .*use a newer convoke \[store_newer\]\n$/) as unknown,
     })
   })
 })

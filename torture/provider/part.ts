@@ -150,7 +150,7 @@ async function letFail(world: World, wire: FakeWire, fault: Fault): Promise<void
 function asExpected(log: readonly Shown[], fault: Fault, model: FaultyModel, runs: number): readonly string[] {
   const end = log.findLast((shown) => ['RunCompleted', 'RunError'].includes(nameOf(shown))) as Shown
   const how = nameOf(end) === 'RunError' ? (payloadOf(end).code as string) : (payloadOf(end).stop_reason as string)
-  const wrong = [fault.ends].flat().includes(how) ? [] : [`it ended as ${how} (${JSON.stringify(payloadOf(end)).slice(0, 300)}), not as ${fault.ends}`]
+  const wrong = [fault.ends].flat().includes(how) ? [] : [`it ended as ${how} (${JSON.stringify(payloadOf(end)).slice(0, 300)}), not as ${String(fault.ends)}`]
   if (fault.requests !== undefined && fault.requests !== model.requests) wrong.push(`the provider was asked ${model.requests} times, not ${fault.requests}`)
   if (fault.runs !== undefined && fault.runs !== runs) wrong.push(`the tool ran ${runs} times, not ${fault.runs}`)
   if (fault.text === undefined) return wrong

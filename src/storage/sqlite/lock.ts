@@ -29,7 +29,12 @@ export async function lockFolder(folder: string, waitMs: number, sleep: (ms: num
   for (let waited = 0; ; waited += RETRY_MS) {
     const db = tryLock(join(folder, 'convoke.lock'))
     if (db !== undefined) {
-      writeFileSync(pidFile, `${process.pid}\n`)
+      try {
+        writeFileSync(pidFile, `${process.pid}\n`)
+      } catch (error) {
+        db.close()
+        throw error
+      }
       return { release: () => release(db, pidFile) }
     }
     if (waited >= waitMs) throw new ConvokeError('store_locked', `the data folder ${folder} is in use by process ${holder(pidFile)}`)

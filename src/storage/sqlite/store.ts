@@ -33,13 +33,24 @@ export interface SqliteOptions {
 /**
  * Opens the store of a data folder.
  *
- * @throws {ConvokeError} `store_locked` while another process has it open; `store_newer` for a newer version's data; `store_failed`.
+ * @throws {ConvokeError} `store_locked` while another process has it open; `store_newer` for a newer version's data; `store_damaged`; `store_failed`.
  */
 export async function openSqliteStore(options: SqliteOptions): Promise<Store & SessionReads> {
+  const { folder, shared = false } = options
+  try {
+    if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const lock = shared ? NO_LOCK : await lockFolder(folder, options.lockWaitMs ?? 0, options.sleep ?? (() => Promise.resolve()))
+    return await openLocked(options, lock)
+  } catch (error) {
+    // Whoever reads this must learn which folder is meant, also of a failure of the system's.
+    if (error instanceof ConvokeError && error.code !== 'store_failed') throw error
+    throw new ConvokeError('store_failed', `the log in ${folder} cannot be opened: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  }
+}
+
+async function openLocked(options: SqliteOptions, lock: FolderLock): Promise<Store & SessionReads> {
   const { folder, random, shared = false } = options
   const file = join(folder, 'convoke.db')
-  if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const lock = shared ? NO_LOCK : await lockFolder(folder, options.lockWaitMs ?? 0, options.sleep ?? (() => Promise.resolve()))
   try {
     const how = { file, newLogId: random.uuid(), shared }
     const writer = options.worker === false ? directWriter(how) : await workerWriter(how, options.onLost ?? (() => undefined))

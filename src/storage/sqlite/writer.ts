@@ -16,6 +16,7 @@ import { ConvokeError } from '../../domain/errors.ts'
 import { applyWrite } from '../../log/apply.ts'
 import { summarize } from '../../projection/session-summary.ts'
 import { messageOf } from '../../projection/transcript.ts'
+import { OpenMark, requireWhole } from './damage.ts'
 import { HotStreams } from './hot.ts'
 import { lifeOf } from './meta.ts'
 import { migrate } from './migrate.ts'
@@ -54,6 +55,7 @@ export class Writer {
   readonly logId: string
   readonly driver: number
   readonly #file: string
+  readonly #mark: OpenMark | undefined
   readonly #db: DatabaseSync
   readonly #hot = new HotStreams()
   readonly #dirty = new Set<HotStream>()
@@ -68,6 +70,9 @@ export class Writer {
 
   constructor({ file, newLogId, shared }: WriterOptions) {
     this.#file = file
+    // Beside another process that writes, the log is never whole for two looks at it.
+    if (!shared) requireWhole(file)
+    this.#mark = shared ? undefined : new OpenMark(file)
     this.#db = new DatabaseSync(file, { timeout: 5000 })
     // locking_mode stays NORMAL: readers of this process have their own connections.
     this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${CACHE_KIB}`)
@@ -75,10 +80,12 @@ export class Writer {
     this.#db.exec('PRAGMA journal_size_limit = 0')
     requireDurable(this.#db)
     migrate(this.#db)
+    this.#mark?.requireWal(this.#valueOf('log_id') ?? newLogId)
     this.#db.exec('BEGIN IMMEDIATE')
     this.logId = this.#meta('log_id', () => newLogId)
     this.driver = Number(this.#meta('driver', (before) => String(Number(before ?? 0) + 1)))
     this.#db.exec('COMMIT')
+    this.#mark?.set(this.logId)
     this.#dataVersion = shared ? this.#db.prepare('PRAGMA data_version') : undefined
     this.#readFeed()
     this.#rows = new StreamRows(this.#db)
@@ -141,6 +148,7 @@ export class Writer {
     if (!this.#db.isOpen) return
     try {
       this.checkpoint('TRUNCATE')
+      this.#mark?.clear()
     } finally {
       this.#db.close()
     }
@@ -230,8 +238,12 @@ export class Writer {
     this.#insertKey.run(scope, key, fingerprint, outcome.atMs, JSON.stringify({ ...outcome, events: [] }))
   }
 
+  #valueOf(name: string): string | undefined {
+    return (this.#db.prepare('SELECT value FROM meta WHERE name = ?').get(name) as { value: string } | undefined)?.value
+  }
+
   #meta(name: string, next: (before: string | undefined) => string): string {
-    const before = (this.#db.prepare('SELECT value FROM meta WHERE name = ?').get(name) as { value: string } | undefined)?.value
+    const before = this.#valueOf(name)
     if (name === 'log_id' && before !== undefined) return before
     const value = next(before)
     this.#setMeta(name, value)
