@@ -14,4 +14,16 @@ export function addDb(program: Command, ended: (code: number) => void): void {
   command('check', 'look whether the log is sound; also beside a running server')
     .option('--json', 'one JSON object per line')
     .action(async (flags: DataFlags & { json?: boolean }) => ended(await (await import('./db-check.ts')).checkDb(flags)))
+  command('backup <file>', 'save the log and tools’ output files to one file; also beside a running server')
+    .option('--force', 'replace the file if it exists')
+    .action(async (file: string, flags: DataFlags & { force?: boolean }) => ended(await (await import('./db-save.ts')).backupDb(file, flags)))
+  command('restore <file>', 'make the log of a backup the log of the data folder; the server must be stopped')
+    .option('--force', 'replace what is there; it is kept aside')
+    .option('--damaged', 'restore a backup that is not sound, too')
+    .action(async (file: string, flags: DataFlags & { force?: boolean; damaged?: boolean }) =>
+      ended(await (await import('./db-save.ts')).restoreDb(file, flags)),
+    )
+  command('compact', 'give back the space of what was removed; the server must be stopped').action(async (flags: DataFlags) =>
+    ended(await (await import('./db-save.ts')).compactDb(flags)),
+  )
 }

@@ -1,8 +1,9 @@
 /** `convoke db`, by processes of its own, beside a server and without one. */
+import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test, vi } from 'vitest'
-import { ask } from '../support/http.ts'
+import { ask, frames } from '../support/http.ts'
 import { newWorld, type ServerProcess, type World } from '../support/process.ts'
 
 // Processes are slow to start on a busy machine.
@@ -65,5 +66,96 @@ describe('convoke db check', () => {
   test('makes no log where there is none', async () => {
     const world = newWorld()
     expect(await world.run(['db', 'check'])).toMatchObject({ code: 1, stderr: `convoke: there is no log in ${world.data}\n` })
+  })
+})
+
+describe('convoke db backup and restore', () => {
+  test('save beside a running server, and bring back: sessions, the open question, and cursors of the old log are recognised', async () => {
+    const { world, server, ids } = await served()
+    const file = join(world.folder, 'saved.convoke')
+    const saved = await world.run(['db', 'backup', file])
+    expect(saved).toMatchObject({ code: 0, stderr: '' })
+    expect(saved.stdout).toMatch(/^saved to .*saved\.convoke: 2 sessions, \d+ events, 0 output files, \d+ bytes\n$/)
+    expect(await world.run(['db', 'backup', file])).toMatchObject({ code: 1, stderr: `convoke: ${file} exists; --force replaces it\n` })
+    expect((await world.run(['db', 'backup', file, '--force'])).code).toBe(0)
+
+    const eventsOf = (url: string, query: string) => fetch(`${url}/v1/sessions/${ids[0]}/events?${query}`)
+    const head = await eventsOf(server.url, 'after=0&until=run_end')
+    const logId = head.headers.get('convoke-log-id') ?? ''
+    const shown = await head.text()
+    // What happens after the backup is lost to the restored log.
+    await ask(server.url, 'POST', '/v1/sessions', { title: 'made after the backup' })
+
+    const busy = await world.run(['db', 'restore', file, '--force'])
+    expect(busy).toMatchObject({ code: 1, stderr: `convoke: the data folder ${world.data} is in use by process ${server.pid}\n` })
+    await server.kill('SIGKILL')
+    expect((await world.run(['db', 'restore', file])).stderr).toContain('is not empty')
+    const restored = await world.run(['db', 'restore', file, '--force'])
+    expect(restored).toMatchObject({ code: 0, stderr: '' })
+    expect(restored.stdout).toMatch(
+      /^restored to .*: 2 sessions, \d+ events, 0 output files; new log id [0-9a-f-]{36}\nwhat was there is kept in .*before-restore-[\dTZ-]+\n$/,
+    )
+    const [, newLogId = ''] = /new log id (\S+)/.exec(restored.stdout) ?? []
+    expect(newLogId).not.toBe(logId)
+
+    const again = await world.serve()
+    expect((await ask(again.url, 'GET', '/v1/sessions')).json.total).toBe(2)
+    const same = await eventsOf(again.url, 'after=0&until=run_end')
+    expect(same.headers.get('convoke-log-id')).toBe(newLogId)
+    expect((await same.text()).replaceAll(/^:.*\n/gm, '')).toBe(shown.replaceAll(/^:.*\n/gm, ''))
+    const [gap] = await frames(`${again.url}/v1/sessions/${ids[0]}/events?after=1&log=${logId}`, {}, () => true)
+    expect(gap?.event).toBe('gap_detected')
+    expect(await (await eventsOf(again.url, `after=1&until=run_end&log=${newLogId}`)).text()).not.toContain('gap_detected')
+    expect((await ask(again.url, 'GET', `/v1/sessions/${ids[1]}`)).json.session.run_status).toMatchObject({ waiting: true })
+    expect((await world.run(['db', 'check'])).code).toBe(0)
+  })
+
+  test('carry the whole output of a tool, and a restore elsewhere finds it', async () => {
+    const world = newWorld()
+    const server = await world.serve()
+    const { id } = (await ask(server.url, 'POST', '/v1/sessions', { title: 'long output' })).json
+    await ask(server.url, 'POST', `/v1/sessions/${id}/messages`, say('run seq 1 20000', { overrides: { auto_approve: 'all' } }))
+    await expect
+      .poll(async () => (await ask(server.url, 'GET', `/v1/sessions/${id}`)).json.session.run_status, { timeout: 20_000 })
+      .toMatchObject({ state: 'idle' })
+    const file = join(world.folder, 'saved.convoke')
+    expect((await world.run(['db', 'backup', file])).stdout).toContain('1 output files')
+    await server.kill('SIGTERM')
+    const [name = ''] = readdirSync(join(world.data, 'outputs', id))
+    const whole = readFileSync(join(world.data, 'outputs', id, name), 'utf8')
+    rmSync(world.data, { recursive: true })
+    const elsewhere = join(world.folder, 'elsewhere')
+    expect((await world.run(['db', 'restore', file, '--data', elsewhere])).code).toBe(0)
+    expect(readFileSync(join(elsewhere, 'outputs', id, name), 'utf8')).toBe(whole)
+    expect((await world.run(['db', 'check', '--data', elsewhere])).code).toBe(0)
+    rmSync(join(elsewhere, 'outputs', id, name))
+    expect((await world.run(['db', 'check', '--data', elsewhere])).stdout).toContain(`FAIL  session ${id}: the output of position`)
+  })
+
+  test('leave the old log or the new one when the restore is killed at any moment', async () => {
+    const { world, server } = await served()
+    const file = join(world.folder, 'saved.convoke')
+    await world.run(['db', 'backup', file])
+    await server.kill('SIGTERM')
+    change(world, "INSERT OR REPLACE INTO meta VALUES ('mark', 'old')")
+    const restoring = world.start(['db', 'restore', file, '--force'], { input: '' })
+    await expect.poll(() => existsSync(join(world.data, 'restoring')), { timeout: 20_000, interval: 1 }).toBe(true)
+    await restoring.kill('SIGKILL')
+    expect((await world.run(['db', 'check'])).code).toBe(0)
+    expect((await world.run(['db', 'restore', file, '--force'])).code).toBe(0)
+    expect((await world.run(['db', 'check'])).stdout).toContain('the log is sound: 2 sessions')
+  })
+})
+
+describe('convoke db compact', () => {
+  test('is refused beside a server; then tells what it won', async () => {
+    const { world, server } = await served()
+    expect((await world.run(['db', 'compact'])).stderr).toBe(`convoke: the data folder ${world.data} is in use by process ${server.pid}\n`)
+    await server.kill('SIGTERM')
+    change(world, 'CREATE TABLE gone (body BLOB) STRICT; INSERT INTO gone VALUES (zeroblob(1048576)); DROP TABLE gone')
+    const { code, stdout } = await world.run(['db', 'compact'])
+    const [, before, after] = /^compacted .*: (\d+) bytes before, (\d+) after; 0 old idempotency keys forgotten\n$/.exec(stdout) ?? []
+    expect([code, Number(before) - Number(after) > 1_000_000]).toEqual([0, true])
+    expect((await world.run(['db', 'check'])).code).toBe(0)
   })
 })

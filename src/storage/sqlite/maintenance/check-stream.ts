@@ -6,14 +6,11 @@
  *     A fork's own first event says all that its fold needs, so what it inherits is looked at where it stands.
  * K3. Where a batch is damaged or missing, or an event is unknown here, the fold cannot be made again: the damage is reported, the rows are not compared.
  */
-import { existsSync } from 'node:fs'
-import { basename, join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { isDeepStrictEqual } from 'node:util'
 import type { Recorded } from '../../../domain/event.ts'
 import type { SessionState } from '../../../domain/session.ts'
 import type { SessionSummary } from '../../../projection/session-summary.ts'
-import type { LogFolder } from './open.ts'
 import { readEvent } from '../../../domain/event-types.ts'
 import { sessionId } from '../../../domain/ids.ts'
 import { evolve } from '../../../domain/session.ts'
@@ -29,6 +26,9 @@ export interface Finding {
   readonly session?: string
   readonly text: string
 }
+
+/** Whether the output file that an event of `session` calls `path` is there. */
+export type HasOutput = (session: string, path: string) => boolean
 
 /** A whole row of `stream`. */
 export interface WholeStreamRow extends StreamRow {
@@ -57,7 +57,7 @@ interface Fold {
 
 /** Looks at streams, one after the other. */
 export class StreamChecker {
-  readonly #where: LogFolder
+  readonly #hasOutput: HasOutput
   readonly #report: (finding: Finding) => void
   readonly #batches: Batches
   readonly #messages: StatementSync
@@ -67,8 +67,8 @@ export class StreamChecker {
   readonly #reach: StatementSync
 
   /** @param db Has a temporary table `placed (feed)`, which notes the batches that a stream has. */
-  constructor(db: DatabaseSync, where: LogFolder, report: (finding: Finding) => void) {
-    this.#where = where
+  constructor(db: DatabaseSync, hasOutput: HasOutput, report: (finding: Finding) => void) {
+    this.#hasOutput = hasOutput
     this.#report = report
     this.#batches = new Batches(db)
     this.#messages = db.prepare('SELECT ordinal, position, body FROM message WHERE stream = ? ORDER BY ordinal, position')
@@ -149,9 +149,7 @@ export class StreamChecker {
   }
 
   #output(session: string, file: string, position: number, report: (text: string) => void): void {
-    // A data folder may have moved since: what counts is the name below it.
-    if (existsSync(file) || existsSync(join(this.#where.folder, this.#where.outputs, session, basename(file)))) return
-    report(`the output of position ${position} is missing: ${file}`)
+    if (!this.#hasOutput(session, file)) report(`the output of position ${position} is missing: ${file}`)
   }
 
   #message(recorded: Recorded, fold: Fold, report: (text: string) => void): void {

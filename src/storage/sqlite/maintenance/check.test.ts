@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { SessionId } from '../../../domain/ids.ts'
-import type { RecordWrite, Store } from '../../../log/store.ts'
+import type { Store } from '../../../log/store.ts'
 import { runId, sessionId } from '../../../domain/ids.ts'
 import { systemRandom } from '../../../system/random.ts'
-import { ALICE, create, decideWrite, deltas, finish, fork, freshId, send } from '../../../testing/writes.ts'
+import { callsOf, fillLog, recordWrite } from '../../../testing/filled-log.ts'
+import { ALICE, create, fork, freshId, send } from '../../../testing/writes.ts'
 import { openSqliteStore } from '../store.ts'
 import { checkLog } from './check.ts'
 
@@ -21,34 +22,11 @@ async function written(work: (store: Store) => Promise<unknown> = async () => un
   const folder = mkdtempSync(join(tmpdir(), 'convoke-check-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const store = await openSqliteStore({ folder, random: systemRandom, worker: false })
-  const ids = [sessionId(freshId()), sessionId(freshId()), sessionId(freshId())] as const
-  const [long, waiting, empty] = ids
-  await store.commit([create(long), create(waiting, 'another', undefined, { idempotency: { scope: 's', key: 'k', fingerprint: 'f' } }), create(empty)])
-  const [run, other] = [freshId(), freshId()]
-  await store.commit([send(long, run), send(waiting, other)])
-  for (let batch = 0; batch < 70; batch++) await store.commit([deltas(long, run, 1, 3)])
-  await store.commit([finish(long, run, 1), record(waiting, other, CALLS(other))])
-  const message = { role: 'user', content: 'later' } as const
-  const follow = { type: 'SendMessage', message, options: {}, delivery: 'follow_up', runId: runId(other), whenBusy: 'enqueue', driver: 1 } as const
-  await store.commit([decideWrite(waiting, { ...follow, messageId: freshId(), newRunId: runId(freshId()) } as never)])
+  const ids = await fillLog(store)
   await work(store)
   await store.close()
   return { folder, ids }
 }
-
-const record = (stream: SessionId, run: string, events: RecordWrite['events']): RecordWrite => ({
-  kind: 'record',
-  stream,
-  runId: runId(run),
-  fence: 1,
-  events,
-  atMs: 2000,
-})
-
-const CALLS = (run: string): RecordWrite['events'] => [
-  { type: 'ToolCallsProposed', runId: runId(run), turn: 1, calls: [{ id: 'c1', name: 'bash', arguments: {}, disposition: 'ask' }] },
-  { type: 'ApprovalRequested', runId: runId(run), toolCallIds: ['c1'] },
-]
 
 function found({ folder }: Folder): { readonly texts: string[]; readonly totals: ReturnType<typeof checkLog> } {
   const texts: string[] = []
@@ -180,7 +158,7 @@ describe('a log that is not sound', () => {
 
   test('has a missing output file named, and finds one where the folder was moved to', async () => {
     const events = (run: string) => [
-      ...CALLS(run),
+      ...callsOf(run),
       {
         type: 'ToolCompleted',
         runId: runId(run),
@@ -195,7 +173,7 @@ describe('a log that is not sound', () => {
     const log = await written(async (store) => {
       const run = freshId()
       await store.commit([create(stream), send(stream, run)])
-      await store.commit([record(stream, run, events(run))])
+      await store.commit([recordWrite(stream, run, events(run))])
     })
     expect(found(log).texts).toEqual([`${stream}: the output of position 6 is missing: /elsewhere/outputs/s/cut.log`])
     mkdirSync(join(log.folder, 'outputs', stream), { recursive: true })

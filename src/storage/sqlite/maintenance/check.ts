@@ -4,11 +4,13 @@
  * All of it sees one moment, beside a running server too; until it ends, the write-ahead log is not cut. Memory is bounded: what must be
  * remembered of each batch stands in a temporary table.
  */
+import { existsSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
-import { StreamChecker, type Finding, type WholeStreamRow } from './check-stream.ts'
+import { StreamChecker, type Finding, type HasOutput, type WholeStreamRow } from './check-stream.ts'
 import { openReadOnly, requireLog, type LogFolder } from './open.ts'
 
-export type { Finding } from './check-stream.ts'
+export type { Finding, HasOutput } from './check-stream.ts'
 
 /** Lines of SQLite's own check that are reported at most. */
 const SQLITE_LINES_MAX = 100
@@ -30,7 +32,13 @@ export interface CheckTotals {
 
 /** Checks the log of a data folder, and reports each finding. None is the good answer. @throws {ConvokeError} `store_failed`, `store_newer` */
 export function checkLog(where: LogFolder, report: (finding: Finding) => void): CheckTotals {
-  const file = requireLog(where.folder)
+  // A data folder may have moved since: what counts is the name below it.
+  const hasOutput: HasOutput = (session, path) => existsSync(path) || existsSync(join(where.folder, where.outputs, session, basename(path)))
+  return checkFile(requireLog(where.folder), hasOutput, report)
+}
+
+/** The same for a log in any file. */
+export function checkFile(file: string, hasOutput: HasOutput, report: (finding: Finding) => void): CheckTotals {
   let findings = 0
   const count = (finding: Finding) => {
     findings++
@@ -38,14 +46,14 @@ export function checkLog(where: LogFolder, report: (finding: Finding) => void): 
   }
   // On a connection of its own: one that has seen a damaged page reads no other page in the same transaction.
   const whole = openReadOnly(file)
-  attempt(count, () => checkFile(whole, count))
+  attempt(count, () => checkPages(whole, count))
   whole.close()
   const db = openReadOnly(file)
   try {
     db.exec('PRAGMA temp_store = FILE; CREATE TEMP TABLE placed (feed INTEGER PRIMARY KEY) STRICT; BEGIN')
     const totals = { sessions: 0, events: 0, batches: 0, idempotency: 0, damaged: 0, unknown: 0 }
     for (const part of [checkStreams, checkBatches, checkOwners, checkCounts, checkIdempotency]) {
-      attempt(count, () => Object.assign(totals, part(db, count, where)))
+      attempt(count, () => Object.assign(totals, part(db, count, hasOutput)))
     }
     return { ...totals, findings }
   } finally {
@@ -64,15 +72,15 @@ function attempt(report: Report, work: () => unknown): void {
   }
 }
 
-function checkFile(db: DatabaseSync, report: Report): void {
+function checkPages(db: DatabaseSync, report: Report): void {
   for (const row of db.prepare(`PRAGMA integrity_check(${SQLITE_LINES_MAX})`).iterate()) {
     const text = String(row['integrity_check'])
     if (text !== 'ok') report({ text: `SQLite: ${text}` })
   }
 }
 
-function checkStreams(db: DatabaseSync, report: Report, where: LogFolder): Partial<CheckTotals> {
-  const checker = new StreamChecker(db, where, report)
+function checkStreams(db: DatabaseSync, report: Report, hasOutput: HasOutput): Partial<CheckTotals> {
+  const checker = new StreamChecker(db, hasOutput, report)
   const totals = { sessions: 0, events: 0, damaged: 0, unknown: 0 }
   for (const row of db.prepare('SELECT key, id, owner, head, base, run_id, driver, fence, state, places FROM stream ORDER BY key').iterate()) {
     const stream = row as unknown as WholeStreamRow
