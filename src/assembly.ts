@@ -22,7 +22,7 @@ import { systemClock } from './system/clock.ts'
 import { SessionFolders } from './system/folders.ts'
 import { systemRandom } from './system/random.ts'
 import { jsonLog } from './telemetry/log.ts'
-import { killGroup } from './tool/guardian/guarded.ts'
+import { endGroup } from './tool/guardian/group.ts'
 import { builtinTools, toolEnvironment } from './tool/registry.ts'
 import { VERSION } from './version.ts'
 
@@ -89,7 +89,15 @@ async function assembleOver(store: Store & SessionReads, options: AssemblyOption
     folders: async (session) => folders.ensure(session, (await store.session(session))?.cwd),
   }
   const agents = new Map([builtinAgent(parts), ...(await ownAgents(config, parts))].map((agent) => [agent.name, agent]))
-  const supervisor = new Supervisor({ store, hub, committer, clock: systemClock, telemetry, agent: (name) => agents.get(name), killGroup })
+  const supervisor = new Supervisor({
+    store,
+    hub,
+    committer,
+    clock: systemClock,
+    telemetry,
+    agent: (name) => agents.get(name),
+    killGroup: (intent) => endGroup(intent, systemClock),
+  })
   const commands = createCommandService(committer, systemClock)
   const context: V1Context = {
     commands,

@@ -34,8 +34,8 @@ const POLL_PAGE = 1000
 export interface SupervisorOptions extends DriverParts {
   /** The agent of that name, or `undefined`. */
   readonly agent: (name: string) => Agent | undefined
-  /** Ends what a call of a process that is gone has left running. Must not throw. */
-  readonly killGroup: (intent: ToolIntent) => void
+  /** Ends what a call of a process that is gone has left running, and resolves when it is gone. Must not throw. */
+  readonly killGroup: (intent: ToolIntent) => void | Promise<void>
   /** Default `DRIVER_TTL_MS`. More than `POLL_MS`. */
   readonly driverTtlMs?: number
 }
@@ -200,7 +200,7 @@ export class Supervisor {
     const { stream, runId, fence } = unfinished
     const state = await store.state(stream)
     if (state?.run?.id !== runId || state.fence !== fence || state.run.resume === 'asked') return
-    for (const intent of await leftRunning(store, stream, state)) this.#options.killGroup(intent)
+    for (const intent of await leftRunning(store, stream, state)) await this.#options.killGroup(intent)
     const command = { type: 'ClaimRun', runId, fence, driver: store.driver } as const
     const [outcome] = await committer.commit([{ kind: 'decide', stream, command, asker: 'driver', atMs: clock.nowMs() }])
     // An interrupted run may end here, or ask whether it may go on.

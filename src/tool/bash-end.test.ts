@@ -5,12 +5,12 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { RunId, SessionId } from '../domain/ids.ts'
 import type { ToolContext, ToolIntent } from '../domain/tool.ts'
 import { systemClock } from '../system/clock.ts'
 import { bashTool } from './bash.ts'
-import { killGroup, startTicks } from './guardian/guarded.ts'
+import { endGroup, killGroup, startTicks } from './guardian/group.ts'
 import { toolEnvironment } from './registry.ts'
 
 const env = toolEnvironment(process.env)
@@ -200,6 +200,35 @@ test('a later process ends the whole group by itself, also when the earlier one 
   expect(killGroup({ groupId, startTicks: startTicks(groupId) })).toBe(true)
   await expectGone(...server.pids)
   await server.kill('SIGKILL')
+})
+
+describe('a group whose guardian died first', () => {
+  /** A command that runs on in a group without its guardian; the server stands still, and sees nothing. */
+  async function orphanedGroup() {
+    const server = await startServer('runs')
+    process.kill(server.pid, 'SIGSTOP')
+    const [groupId = 0, ...pids] = server.pids
+    const intent = { groupId, startTicks: startTicks(groupId) }
+    process.kill(groupId, 'SIGKILL')
+    await server.kill('SIGKILL')
+    // Until it is reaped, a dead process still names its group.
+    await expect.poll(() => startTicks(groupId), { interval: 5, timeout: 10_000 }).toBe(0)
+    return { intent, pids, [Symbol.dispose]: () => void killGroup(intent) }
+  }
+
+  test('is ended by a later process, and is gone when that goes on', async () => {
+    using group = await orphanedGroup()
+    expect(group.pids.map(runs)).toEqual(group.pids.map(() => true))
+    await endGroup(group.intent, systemClock)
+    expect(group.pids.map(runs)).toEqual(group.pids.map(() => false))
+    expect(killGroup(group.intent)).toBe(false)
+  })
+
+  test('is left alone where it carries another mark: the number was given anew', async () => {
+    using group = await orphanedGroup()
+    expect(killGroup({ ...group.intent, startTicks: group.intent.startTicks - 1 })).toBe(false)
+    expect(group.pids.map(runs)).toEqual(group.pids.map(() => true))
+  })
 })
 
 test('a group whose number belongs to another process by now is left alone', async () => {

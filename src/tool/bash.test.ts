@@ -78,7 +78,7 @@ test('the standard input is at its end at once', async () => {
   expect(await bash('read -r line; echo "$? [$line]"; cat; wc -c')).toEqual({ output: '1 []\n0', isError: false })
 })
 
-test('of the environment a command sees five names, and what bash adds', async () => {
+test('of the environment a command sees five names, its own mark, and what bash adds', async () => {
   const env = toolEnvironment({
     ...process.env,
     LANG: 'C',
@@ -91,7 +91,7 @@ test('of the environment a command sees five names, and what bash adds', async (
   const names = new Set(output.split('\n').map((line) => line.split('=')[0]))
   for (const name of ['PWD', 'OLDPWD', 'SHLVL', '_']) names.delete(name)
   expect(output).not.toContain('sk-secret')
-  expect(names).toEqual(new Set(['PATH', 'HOME', 'LANG', 'TERM', 'TMPDIR']))
+  expect(names).toEqual(new Set(['PATH', 'HOME', 'LANG', 'TERM', 'TMPDIR', 'CONVOKE_GROUP']))
 })
 
 test.each([

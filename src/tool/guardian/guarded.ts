@@ -1,9 +1,9 @@
 /** The server's side of a guarded command. */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Readable, Writable } from 'node:stream'
 import type { ToolIntent } from '../../domain/tool.ts'
+import { startTicks } from './group.ts'
 
 /** How a command ended. */
 export interface CommandEnd {
@@ -65,28 +65,4 @@ function parseEnd(text: string): CommandEnd {
   // No report: the guardian was killed with its group.
   if (text === '') return { code: null, signal: 'SIGKILL' }
   return JSON.parse(text) as CommandEnd
-}
-
-/** Start time of a process in clock ticks since boot (proc(5), field 22 of stat); 0 where it cannot be read. */
-export function startTicks(pid: number): number {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // The second field may hold spaces and brackets; the fields after it begin behind the last bracket.
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? 0)
-  } catch {
-    // No such process, or a system without /proc.
-    return 0
-  }
-}
-
-/** Kills the group that `intent` names, if its leader is still the same process. Answers whether it did. */
-export function killGroup(intent: ToolIntent): boolean {
-  if (intent.groupId <= 1 || intent.startTicks === 0 || startTicks(intent.groupId) !== intent.startTicks) return false
-  try {
-    process.kill(-intent.groupId, 'SIGKILL')
-    return true
-  } catch {
-    // It went between the look and the signal.
-    return false
-  }
 }

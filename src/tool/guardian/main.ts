@@ -6,6 +6,7 @@
  */
 import { spawn } from 'node:child_process'
 import { closeSync, writeSync } from 'node:fs'
+import { GROUP_VARIABLE, markOf, startTicks } from './group.ts'
 
 /** Where the end of the command is reported. */
 const REPORT_FD = 3
@@ -24,7 +25,9 @@ process.stdin.on('close', killGroup)
 process.stdin.on('error', killGroup)
 
 function run({ command, cwd }: { command: string; cwd: string }): void {
-  const child = spawn('bash', ['-c', command], { cwd, stdio: ['ignore', 1, 2] })
+  // The group is found by this mark should the guardian die before it.
+  const mark = markOf({ groupId: process.pid, startTicks: startTicks(process.pid) })
+  const child = spawn('bash', ['-c', command], { cwd, stdio: ['ignore', 1, 2], env: { ...process.env, [GROUP_VARIABLE]: mark } })
   child.on('error', (error) => report({ error: error.message }))
   child.on('exit', (code, signal) => report({ code, signal }))
 }
