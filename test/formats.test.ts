@@ -125,11 +125,8 @@ describe('a folder of a newer format', () => {
       ['db', 'check'],
     ]) {
       const { code, stderr } = await world.run(args)
-      expect([args, code, stderr]).toEqual([
-        args,
-        1,
-        `convoke: the data folder has format 99, this version of convoke knows up to ${MIGRATIONS.length}: use a newer convoke\n`,
-      ])
+      expect([args, code]).toEqual([args, 1])
+      expect(stderr).toContain(`convoke: the data folder has format 99, this version of convoke knows up to ${MIGRATIONS.length}: use a newer convoke`)
     }
     expect(readFileSync(file).equals(before)).toBe(true)
   })

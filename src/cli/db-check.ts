@@ -1,12 +1,15 @@
 /** `convoke db check`. */
 import { checkLog } from '../storage/sqlite/maintenance/check.ts'
+import { requireWholeLog } from '../storage/sqlite/maintenance/open.ts'
 import { logOf, type DataFlags } from './data.ts'
 import { clean } from './render.ts'
 
 /** Looks whether the log is sound; one line per finding. Exit code 1 if it is not. */
 export async function checkDb(flags: DataFlags & { readonly json?: boolean }): Promise<number> {
   const write = (value: object, text: string) => process.stdout.write(flags.json === true ? `${JSON.stringify(value)}\n` : `${text}\n`)
-  const totals = checkLog(await logOf(flags), (finding) => {
+  const where = await logOf(flags)
+  await requireWholeLog(where.folder)
+  const totals = checkLog(where, (finding) => {
     const { session, text } = finding
     write({ finding }, `FAIL  ${session === undefined ? '' : `session ${session}: `}${clean(text).replaceAll('\n', ' ')}`)
   })

@@ -1,5 +1,5 @@
 /** `convoke db`, by processes of its own, beside a server and without one. */
-import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, rmSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test, vi } from 'vitest'
@@ -61,6 +61,15 @@ describe('convoke db check', () => {
       { finding: {} },
       { totals: { findings: 2, damaged: 1 } },
     ])
+  })
+
+  test('refuses a log from which acknowledged work is gone, and leaves the traces', async () => {
+    const { world, server } = await served()
+    await server.kill('SIGKILL')
+    truncateSync(join(world.data, 'convoke.db-wal'), 5000)
+    for (let time = 1; time <= 2; time++) {
+      expect(await world.run(['db', 'check'])).toMatchObject({ code: 1, stderr: expect.stringContaining('convoke.db-wal is damaged behind byte') })
+    }
   })
 
   test('makes no log where there is none', async () => {

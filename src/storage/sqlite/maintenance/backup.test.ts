@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -92,7 +92,9 @@ describe('a backup', () => {
     }
     const { sessions, events } = await making
     expect(commits).toBeGreaterThan(3)
-    expect([sessions, events]).toEqual([3, 223])
+    // Each commit brings a session and 51 events.
+    expect(events).toBe(223 + 51 * (sessions - 3))
+    expect(sessions).toBeLessThan(3 + commits)
     const target = join(dirname(file), 'restored')
     expect(await restore(at(target), file, OPTIONS)).toMatchObject({ sessions, events })
     expect(findings(target)).toEqual([])
@@ -210,6 +212,22 @@ describe('a restore', () => {
       'no database at all',
       'no log either',
     ])
+  })
+
+  test('keeps a log from which acknowledged work is gone as it is, with all its traces', async () => {
+    const { data, file, store } = await filled()
+    await backUp(at(data), file)
+    await store.commit([create(sessionId(freshId()))])
+    const killed = join(dirname(file), 'killed')
+    cpSync(data, killed, { recursive: true })
+    for (const name of ['convoke.pid', 'convoke.lock']) rmSync(join(killed, name), { force: true })
+    truncateSync(join(killed, 'convoke.db-wal'), 5000)
+    await expect(backUp(at(killed), `${file}.2`)).rejects.toMatchObject({ code: 'store_damaged' })
+    await restore(at(killed), file, { ...OPTIONS, force: true })
+    expect(findings(killed)).toEqual([])
+    const aside = join(killed, 'before-restore-now')
+    expect(readdirSync(aside).toSorted()).toEqual(['convoke.db', 'convoke.db-shm', 'convoke.db-wal'])
+    expect(statSync(join(aside, 'convoke.db-wal')).size).toBe(5000)
   })
 
   const STEPS = ['copy', 'check', 'keep', 'outputs', 'replace', 'tidy'] as const

@@ -12,7 +12,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { backup, DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../../../domain/errors.ts'
 import { bytesOf, chunksOf, outputFiles, problemsOf, removeDatabase, sync } from './disk.ts'
-import { metaOf, openReadOnly, requireLog, type LogFolder } from './open.ts'
+import { metaOf, openReadOnly, requireWholeLog, type LogFolder } from './open.ts'
 
 /** Pages that one step of the copy takes, by default. */
 const PAGES_PER_STEP = 1000
@@ -39,14 +39,14 @@ export interface BackupReport extends LogFacts {
 /**
  * Saves the log of a data folder to `target`.
  *
- * @throws {ConvokeError} `store_failed` if there is no log, if `target` exists and `force` is not set, or if the copy is not sound; `store_newer`
+ * @throws {ConvokeError} `store_failed` if there is no log, if `target` exists and `force` is not set, or if the copy is not sound; `store_damaged`; `store_newer`
  */
 export async function backUp(
   where: LogFolder,
   target: string,
   options: { readonly force?: boolean; readonly pagesPerStep?: number } = {},
 ): Promise<BackupReport> {
-  const file = requireLog(where.folder)
+  const file = await requireWholeLog(where.folder)
   const path = resolve(target)
   requireFree(path, options.force)
   // Its own name for each process: two backups at once must not write into one file.

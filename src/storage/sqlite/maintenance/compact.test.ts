@@ -60,6 +60,7 @@ describe('a log that is compacted', () => {
     db.close()
     writeFileSync(join(folder, 'convoke.db'), log ?? '')
     writeFileSync(join(folder, 'convoke.db-wal'), beside ?? '')
+    writeFileSync(join(folder, 'convoke.open'), 'a mark of the process that was killed')
     writeFileSync(join(folder, 'convoke.db.compacting'), 'what an earlier try left')
     await compact(folder, 1000)
     expect(readdirSync(folder).toSorted()).toEqual(['convoke.db', 'convoke.lock'])
@@ -89,6 +90,18 @@ describe('a log that cannot be compacted', () => {
     await expect(compact(folder, 0)).rejects.toThrow('malformed')
     expect(readFileSync(file).equals(bytes)).toBe(true)
     expect(readdirSync(folder).filter((name) => name.includes('compacting'))).toEqual([])
+  })
+
+  test('is refused when acknowledged work is gone from it, and left with its traces', async () => {
+    const folder = await filled()
+    const store = await open(folder)
+    const mark = readFileSync(join(folder, 'convoke.open'))
+    await store.close()
+    writeFileSync(join(folder, 'convoke.open'), mark)
+    const files = readdirSync(folder)
+    await expect(compact(folder, 0)).rejects.toMatchObject({ code: 'store_damaged' })
+    expect(readdirSync(folder)).toEqual(files)
+    await expect(compact(folder, 0)).rejects.toMatchObject({ code: 'store_damaged' })
   })
 
   test('is refused when there is none, or a newer one', async () => {

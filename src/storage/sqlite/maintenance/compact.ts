@@ -2,10 +2,9 @@
 import { DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../../../domain/errors.ts'
 import { IDEMPOTENCY_KEEP_MS } from '../../../log/store.ts'
-import { formatOf } from '../migrate.ts'
 import { factsOf } from './backup.ts'
 import { bytesOf, problemsOf, removeDatabase, replaceLog, sync } from './disk.ts'
-import { alone, openReadOnly, requireLog } from './open.ts'
+import { alone, lookWhole, openReadOnly, requireLog } from './open.ts'
 
 /** What became smaller. */
 export interface CompactReport {
@@ -17,11 +16,12 @@ export interface CompactReport {
 /**
  * Compacts the log of a data folder that no server has open. It is written beside the old one, which it replaces when it is whole and on the disk.
  *
- * @throws {ConvokeError} `store_locked`; `store_newer`; `store_failed` if there is no log, or if it is damaged
+ * @throws {ConvokeError} `store_locked`; `store_newer`; `store_failed` if there is no log, or it cannot be read; `store_damaged`
  */
 export async function compact(folder: string, nowMs: number): Promise<CompactReport> {
   const file = requireLog(folder)
   return alone(folder, () => {
+    lookWhole(file)
     const bytesBefore = bytesOf(file) + bytesOf(`${file}-wal`)
     const prepared = `${file}.compacting`
     removeDatabase(prepared)
@@ -40,7 +40,6 @@ export async function compact(folder: string, nowMs: number): Promise<CompactRep
 function writeAnew(file: string, prepared: string, beforeMs: number): number {
   const db = new DatabaseSync(file)
   try {
-    formatOf(db)
     const pruned = Number(db.prepare('DELETE FROM idempotency WHERE at_ms < ?').run(beforeMs).changes)
     // Into a file of the same folder: VACUUM in place needs as much again in the folder for temporary files, and in the write-ahead log.
     db.prepare('VACUUM INTO ?').run(prepared)

@@ -2,6 +2,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
+import { OpenMark } from '../damage.ts'
 
 /** Bytes that are read at a time. */
 export const CHUNK_BYTES = 1024 * 1024
@@ -30,6 +31,7 @@ export function removeDatabase(file: string): void {
  */
 export function replaceLog(prepared: string, file: string): void {
   for (const end of ['-wal', '-shm', '-journal']) rmSync(`${file}${end}`, { force: true })
+  new OpenMark(file).clear()
   renameSync(prepared, file)
   sync(dirname(file))
 }

@@ -1,8 +1,9 @@
 /** How the tools of an operator reach a data folder: read-only beside a running server, or alone in it. */
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../../../domain/errors.ts'
+import { OpenMark, requireWhole } from '../damage.ts'
 import { lockFolder, type FolderLock } from '../lock.ts'
 import { formatOf } from '../migrate.ts'
 import { MIGRATIONS } from '../schema.ts'
@@ -25,6 +26,37 @@ export function requireLog(folder: string): string {
   const file = logFile(folder)
   if (!existsSync(file)) throw new ConvokeError('store_failed', `there is no log in ${folder}`)
   return file
+}
+
+/**
+ * The log in `folder`, of which nothing is gone that was acknowledged. Has to be asked before SQLite may touch the file: opening it removes the traces.
+ *
+ * @throws {ConvokeError} `store_damaged`; `store_failed` if there is none
+ */
+export async function requireWholeLog(folder: string): Promise<string> {
+  const file = requireLog(folder)
+  try {
+    await alone(folder, () => lookWhole(file))
+  } catch (error) {
+    // Beside a running server, which has looked itself.
+    if (!(error instanceof ConvokeError) || error.code !== 'store_locked') throw error
+  }
+  return file
+}
+
+/** The same for who is alone in the folder. @throws {ConvokeError} `store_damaged`, `store_newer` */
+export function lookWhole(file: string): void {
+  requireWhole(file)
+  const hadWal = existsSync(`${file}-wal`)
+  const mark = new OpenMark(file)
+  const db = openReadOnly(file, true)
+  try {
+    mark.requireWal(metaOf(db, 'log_id') ?? '')
+  } finally {
+    db.close()
+    // A reader leaves an empty write-ahead log, which would be taken for the one that is gone.
+    if (!hadWal) for (const end of ['-wal', '-shm']) rmSync(`${file}${end}`, { force: true })
+  }
 }
 
 /** Opens `file` for reading. @throws {ConvokeError} `store_newer`; `store_failed` for an older format, where `anyFormat` is not set */

@@ -16,7 +16,7 @@ import { MIGRATIONS } from '../schema.ts'
 import { copyLog, type LogFacts } from './backup.ts'
 import { checkFile, type Finding, type HasOutput } from './check.ts'
 import { chunksOf, outputFiles, problemsOf, replaceLog, sync } from './disk.ts'
-import { alone, logFile, metaOf, openReadOnly, type LogFolder } from './open.ts'
+import { alone, logFile, lookWhole, metaOf, openReadOnly, type LogFolder } from './open.ts'
 
 /** Where a restored log is prepared, below the data folder. */
 const STAGING = 'restoring'
@@ -189,14 +189,14 @@ function keepOld(folder: string, aside: string): boolean {
   const file = logFile(folder)
   if (!existsSync(file)) return false
   try {
+    lookWhole(file)
     const db = new DatabaseSync(file)
     db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
     db.close()
   } catch {
-    // Too damaged to be opened: its write-ahead log is kept beside it.
+    // It is damaged: what stands beside it is kept as it is, for whoever looks into it.
   }
-  keep(file, join(aside, basename(file)))
-  if (existsSync(`${file}-wal`)) keep(`${file}-wal`, join(aside, `${basename(file)}-wal`))
+  for (const end of ['', '-wal', '-shm']) if (existsSync(`${file}${end}`)) keep(`${file}${end}`, join(aside, `${basename(file)}${end}`))
   sync(folder)
   return true
 }
