@@ -1,5 +1,5 @@
 /** Data folders that older versions wrote: everything in them is there, in its place, and unfinished runs go on. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -12,7 +12,9 @@ import { fold } from '../src/log/apply.ts'
 import { unpackEvents } from '../src/log/packing.ts'
 import { READ_EVENTS_MAX } from '../src/log/store.ts'
 import { messageOf } from '../src/projection/transcript.ts'
+import { backUp } from '../src/storage/sqlite/maintenance/backup.ts'
 import { checkLog } from '../src/storage/sqlite/maintenance/check.ts'
+import { restore } from '../src/storage/sqlite/maintenance/restore.ts'
 import { MIGRATIONS } from '../src/storage/sqlite/schema.ts'
 import { openSqliteStore } from '../src/storage/sqlite/store.ts'
 import { systemRandom } from '../src/system/random.ts'
@@ -83,6 +85,51 @@ describe.each(FORMATS)('a data folder of format %i', (format) => {
     const findings: string[] = []
     checkLog({ folder, outputs: 'outputs' }, ({ text }) => findings.push(text))
     expect(findings).toEqual([])
+  })
+
+  test('is kept beside the migrated one as it was, once', async () => {
+    const folder = folderOf(format)
+    const kept = `convoke.db.format-${format}`
+    const before = written(folder)
+    const openAndClose = async () => (await openSqliteStore({ folder, random: systemRandom, worker: false })).close()
+    await openAndClose()
+    expect(readdirSync(folder).filter((name) => name.startsWith('convoke.db'))).toEqual(format === MIGRATIONS.length ? ['convoke.db'] : ['convoke.db', kept])
+    if (format === MIGRATIONS.length) return
+    const old = join(folder, 'old')
+    mkdirSync(old)
+    renameSync(join(folder, kept), join(old, 'convoke.db'))
+    expect(written(old)).toEqual(before)
+    await openAndClose()
+    expect(existsSync(join(folder, kept))).toBe(false)
+    // What was kept is a log like any other: it can be put back.
+    await (await openSqliteStore({ folder: old, random: systemRandom, worker: false })).close()
+  })
+
+  test('is not migrated where it cannot be kept, and left as it is', async () => {
+    if (format === MIGRATIONS.length) return
+    const folder = folderOf(format)
+    const before = readFileSync(join(folder, 'convoke.db'))
+    mkdirSync(join(folder, `convoke.db.format-${format}.writing`))
+    await expect(openSqliteStore({ folder, random: systemRandom, worker: false })).rejects.toMatchObject({
+      code: 'store_failed',
+      message: expect.stringContaining('the log is not migrated, because it cannot be copied to'),
+    })
+    expect(readFileSync(join(folder, 'convoke.db')).equals(before)).toBe(true)
+    writeFileSync(join(folder, `convoke.db.format-${format}`), '')
+    await (await openSqliteStore({ folder, random: systemRandom, worker: false })).close()
+    expect(readFileSync(join(folder, `convoke.db.format-${format}`), 'utf8')).toBe('')
+  })
+
+  test('is saved and brought back as it is, and migrated when it is opened', async () => {
+    const folder = folderOf(format)
+    const before = written(folder)
+    const target = join(folder, 'restored')
+    await backUp({ folder, outputs: 'outputs' }, join(folder, 'saved'))
+    expect(await restore({ folder: target, outputs: 'outputs' }, join(folder, 'saved'), { newLogId: 'new', stamp: 'now' })).toMatchObject({ sessions: 6 })
+    expect(written(target)).toEqual(before)
+    const store = await openSqliteStore({ folder: target, random: systemRandom, worker: false })
+    for (const [name, events] of before) expect(await wholeLog(store, sessionId(name))).toEqual(events)
+    await store.close()
   })
 
   test('has its unfinished runs brought to their end, and its question still open', async () => {

@@ -19,13 +19,17 @@ export function formatOf(db: DatabaseSync): number {
 }
 
 /**
- * Brings the schema up to date, each step in a transaction of its own.
+ * Brings the schema up to date, each step in a transaction of its own: one that fails leaves the database as it was before it.
  *
  * @throws {ConvokeError} `store_newer` for a data folder that a newer version wrote.
  */
-export function migrate(db: DatabaseSync): void {
-  const version = formatOf(db)
-  for (let step = version; step < MIGRATIONS.length; step++) {
-    db.exec(`BEGIN IMMEDIATE; ${MIGRATIONS[step]}; PRAGMA user_version = ${step + 1}; COMMIT`)
+export function migrate(db: DatabaseSync, migrations: readonly string[] = MIGRATIONS): void {
+  for (let step = formatOf(db); step < migrations.length; step++) {
+    try {
+      db.exec(`BEGIN IMMEDIATE; ${migrations[step]}; PRAGMA user_version = ${step + 1}; COMMIT`)
+    } catch (error) {
+      if (db.isTransaction) db.exec('ROLLBACK')
+      throw error
+    }
   }
 }

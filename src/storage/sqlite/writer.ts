@@ -19,6 +19,7 @@ import { messageOf } from '../../projection/transcript.ts'
 import { OpenMark, requireWhole } from './damage.ts'
 import { HotStreams } from './hot.ts'
 import { lifeOf } from './meta.ts'
+import { keepFormat } from './maintenance/keep-format.ts'
 import { migrate } from './migrate.ts'
 import { encodeEvents } from './rows.ts'
 import { Segments, type Piece } from './segments.ts'
@@ -79,6 +80,7 @@ export class Writer {
     // The file shrinks when the WAL begins anew, so that its size says how much of it is in use. @see checkpoint
     this.#db.exec('PRAGMA journal_size_limit = 0')
     requireDurable(this.#db)
+    if (!shared) keepFormat(this.#db, file)
     migrate(this.#db)
     this.#mark?.requireWal(this.#valueOf('log_id') ?? newLogId)
     this.#db.exec('BEGIN IMMEDIATE')
