@@ -11,13 +11,17 @@ import { append } from './append.ts'
 import { fanOut } from './fan-out.ts'
 import { firstToken } from './first-token.ts'
 import { growth } from './growth.ts'
+import { journal } from './journal.ts'
 import { manyRuns } from './many-runs.ts'
+import { recovery } from './recovery.ts'
 import { replay } from './replay.ts'
 import { requests } from './requests.ts'
+import { soak } from './soak.ts'
+import { stalled } from './stalled.ts'
 import { start } from './start.ts'
 import { wholeRoad } from './whole-road.ts'
 
-const ALL: readonly Bench[] = [append, firstToken, fanOut, requests, replay, growth, start, manyRuns, wholeRoad]
+const ALL: readonly Bench[] = [append, firstToken, fanOut, requests, replay, growth, start, manyRuns, wholeRoad, recovery, journal, stalled, soak]
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { write: { type: 'boolean', default: false } } })
 const chosen = ALL.filter(({ name }) => positionals.length === 0 || positionals.includes(name))

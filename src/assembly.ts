@@ -124,7 +124,8 @@ async function assembleOver(store: Store & SessionReads, options: AssemblyOption
     ...(options.handler === undefined ? {} : { handler: options.handler }),
   })
   const listeners = await openListeners(context, access, options)
-  await supervisor.start()
+  // Nobody waits for a thousand runs to be taken over: the server answers meanwhile.
+  void supervisor.start()
   const prune = schedulePrune(store)
   let stopping: Promise<void> | undefined
   const stop = async () => {

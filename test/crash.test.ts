@@ -236,6 +236,8 @@ describe('P5: a run goes on after a kill', () => {
     for (let crash = 1; crash <= 4; crash++) {
       await server.kill('SIGKILL')
       server = await world.serve({ port: server.port })
+      let claims = 0
+      await frames(eventsOf(server.url, id, 'after=0&events=all'), {}, ({ event }) => event === 'run_claimed' && ++claims === crash)
     }
     const whole = await wholeLog(server.url, id)
     expect(named(whole, 'run_error').map((frame) => payload(frame)['code'])).toEqual(['crash_loop'])

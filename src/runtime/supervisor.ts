@@ -27,6 +27,8 @@ import { CRASH_LOOP, standIn } from './stand-in.ts'
 export const POLL_MS = 1000
 /** How long a run that was cut off may take to let go when the server stops, in ms. One that does not listen is left behind. */
 export const CUT_MS = 500
+/** Runs that are taken over side by side: enough to share their commits, few enough not to fill the memory of a start. */
+export const TAKEOVERS_AT_ONCE = 32
 /** Unfinished runs that one read of a poll answers. */
 const POLL_PAGE = 1000
 
@@ -64,7 +66,7 @@ export class Supervisor {
     return this.#driving.size
   }
 
-  /** Begins to drive: what commits start from now on, and what the log holds unfinished. */
+  /** Begins to drive what commits start from now on; resolves when what the log holds unfinished was taken over. Never rejects. */
   async start(): Promise<void> {
     const { committer, hub } = this.#options
     const unwatch = committer.watch((batch) => this.#see(batch))
@@ -73,8 +75,8 @@ export class Supervisor {
       unwatch()
       undoubt()
     }
-    await this.#poll()
-    this.#schedulePoll()
+    this.#pollNow()
+    await this.#polling
   }
 
   /** Brings runs to a step's end within `graceMs`, then lets go of them. What is left is continued at the next start (P14). */
@@ -167,7 +169,7 @@ export class Supervisor {
       const gone = await this.#peers.goneOf(others.map(({ driver }) => driver))
       const due = undriven.filter((run) => (run.driver === store.driver ? this.#suspects.has(run.runId) : gone(run.driver)))
       this.#suspects = new Set(undriven.map((run) => run.runId))
-      for (const run of due) await this.#takeOver(run)
+      await atMost(TAKEOVERS_AT_ONCE, due, (run) => this.#takeOver(run))
       await this.#repairHints()
     } catch (error) {
       telemetry.log('error', 'the poll for unfinished runs failed', { error: String(error) })
@@ -212,4 +214,15 @@ export class Supervisor {
     const agent = state.run.takeovers >= TAKEOVERS_MAX && !isWaiting(state) ? undefined : started.agent
     this.#drive(stream, agent === undefined ? { ...started, agent: CRASH_LOOP } : started, state.run.startedAt, fence + 1)
   }
+}
+
+/** Does `work` for each of `items`, at most `width` at a time. @throws what any of them threw, when all that began have ended */
+async function atMost<T>(width: number, items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const queue = [...items]
+  const worker = async () => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item)
+  }
+  const done = await Promise.allSettled(Array.from({ length: Math.min(width, queue.length) }, worker))
+  const failed = done.find((outcome) => outcome.status === 'rejected')
+  if (failed !== undefined) throw failed.reason
 }
