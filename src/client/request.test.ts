@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { ConvokeClientError } from './errors.ts'
 import { createClient } from './client.ts'
-import { pause, PAUSE_MS, PAUSE_MS_MAX, pauseMs, request, RETRY_AFTER_MS_MAX, TRIES_MAX, type Connection } from './request.ts'
+import { pause, PAUSE_MS, PAUSE_MS_MAX, pauseMs, request, RETRY_AFTER_MS_MAX, TRIES_MAX, TRIES_MAX_RESTART, type Connection } from './request.ts'
 
 interface Sent {
   readonly url: string
@@ -104,6 +104,26 @@ describe('a request that fails for now', () => {
     expect(failure).toBeInstanceOf(ConvokeClientError)
     expect(failure).toMatchObject({ code: 'unreachable', status: 0, message: 'no server answers at http://server', cause: expect.any(TypeError) })
     expect([sent.length, TRIES_MAX, pauses.length]).toEqual([5, 5, 4])
+  })
+
+  test.each([
+    ['is gone', broken],
+    ['breaks its answer off', cutOff],
+    ['says that it stops', json({ code: 'shutting_down' }, { status: 503 })],
+  ])('is waited for longer than a stop takes when a server that answered before %s', async (_what, failure) => {
+    const { connection, sent, pauses } = scripted(json({}), failure)
+    await request(connection, 'GET', '/')
+    await expect(request(connection, 'POST', '/')).rejects.toThrow(ConvokeClientError)
+    expect([sent.length - 1, TRIES_MAX_RESTART]).toEqual([9, 9])
+    // The server's default deadline.
+    expect(pauses.reduce((sum, ms) => sum + ms, 0)).toBeGreaterThan(10_000)
+  })
+
+  test('of a server that is only busy is tried five times', async () => {
+    const { connection, sent } = scripted(json({}), status(503))
+    await request(connection, 'GET', '/')
+    await expect(request(connection, 'GET', '/')).rejects.toMatchObject({ status: 503 })
+    expect(sent).toHaveLength(1 + 5)
   })
 
   test.each([

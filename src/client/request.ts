@@ -3,6 +3,8 @@ import { ConvokeClientError, errorOf } from './errors.ts'
 
 /** How often one request is tried. */
 export const TRIES_MAX = 5
+/** How often where a server that answered before is gone, or says that it stops: it comes back, and a stop alone may take 10 s. */
+export const TRIES_MAX_RESTART = 9
 /** First pause between tries, in ms; doubled each time, up to `PAUSE_MS_MAX`. */
 export const PAUSE_MS = 200
 /** Longest pause, in ms. */
@@ -26,6 +28,9 @@ export interface Connection {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Connections over which a server has answered. */
+const answered = new WeakSet<Connection>()
+
 /** Sends a request and answers its JSON; `undefined` for an answer without a body. @throws {ConvokeClientError} */
 export async function request<T>(connection: Connection, method: string, path: string, body?: unknown): Promise<T> {
   const { signal } = connection
@@ -39,15 +44,21 @@ export async function request<T>(connection: Connection, method: string, path: s
       ...(signal === undefined ? {} : { signal }),
     })
     if (!(result instanceof ConvokeClientError)) return result.value
-    if (tries >= TRIES_MAX || !isTransient(result) || signal?.aborted === true) throw result
+    if (tries >= triesMax(connection, result) || !isTransient(result) || signal?.aborted === true) throw result
     await pause(connection, waitMs(result, tries), signal)
   }
+}
+
+function triesMax(connection: Connection, failure: ConvokeClientError): number {
+  const restarts = failure.status === 0 || failure.code === 'shutting_down'
+  return restarts && answered.has(connection) ? TRIES_MAX_RESTART : TRIES_MAX
 }
 
 /** One try: the answer, or what kept it away. */
 async function attempt<T>(connection: Connection, path: string, init: RequestInit): Promise<{ readonly value: T } | ConvokeClientError> {
   try {
     const response = await (connection.fetch ?? fetch)(`${connection.url}${path}`, init)
+    answered.add(connection)
     if (!response.ok) return await errorOf(response)
     // A body that breaks off is no answer either: the request is sent again.
     return answerOf(response.status, await response.text())
