@@ -10,6 +10,7 @@ import type { Form, Part, PartResult } from './part.ts'
 const PARTS: Readonly<Record<string, () => Promise<Part>>> = {
   kill: async () => (await import('./kill/part.ts')).kill,
   orphans: async () => (await import('./orphans/part.ts')).orphans,
+  restart: async () => (await import('./restart/part.ts')).restart,
   provider: async () => (await import('./provider/part.ts')).provider,
   pause: async () => (await import('./pause/part.ts')).pausePart,
   simulation: async () => (await import('./simulation.ts')).part,

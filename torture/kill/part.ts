@@ -7,14 +7,14 @@ import { createClient, type Client } from '../../src/client/index.ts'
 import { chanceOf, type Chance } from '../support/chance.ts'
 import { createCommander } from '../support/commander.ts'
 import { startFeedReader } from '../support/feed-reader.ts'
-import type { ToolRules } from '../support/ledger.ts'
-import { SCRIPTED_MODEL, startScriptedProvider } from '../support/scripted-provider.ts'
-import { elapsed, untilTrue } from '../support/wait.ts'
-import { createWorld, type ServerChild, type World } from '../support/world.ts'
-import { fileURLToPath } from 'node:url'
+import { ledgerConfig, LEDGER_TOOL_RULES } from '../support/ledger-config.ts'
+import { startScriptedProvider } from '../support/scripted-provider.ts'
+import { elapsed, settlesWithin, untilTrue } from '../support/wait.ts'
+import { createWorld, endServer, type ServerChild, type World } from '../support/world.ts'
+import { startClients } from './clients.ts'
 import { decisionOf, planSession } from './plan.ts'
 import { allSessions, reckon } from './reckoning.ts'
-import { driveSession, type Crew, type SessionStory } from './session.ts'
+import type { Crew } from './session.ts'
 
 const KILLS = { short: 200, long: 2_000 } as const
 /** Sessions that are driven at once. */
@@ -28,10 +28,6 @@ const START_KILL_MS = { from: 10, to: 250 } as const
 const CALM_MS = 120_000
 /** Pace of the model, in ms per word. */
 const PACE_MS = 2
-const TOOLS = fileURLToPath(new URL('../support/ledger-tools.ts', import.meta.url))
-
-/** Of the harness' tools: what they were declared as. */
-const RULES: ToolRules = { repeatable: (tool) => tool === 'look' || tool === 'note', asked: (tool) => tool === 'launch' }
 
 export const kill: Part = {
   name: 'kill',
@@ -39,12 +35,7 @@ export const kill: Part = {
   promises: 'P1 P2 P3 P5 P6 P7 P10',
   async run(options) {
     const provider = await startScriptedProvider(PACE_MS)
-    const world = createWorld('kill', () => ({
-      models: { default: SCRIPTED_MODEL, discover: false },
-      providers: { scripted: { kind: 'openai-compatible', baseURL: provider.url, apiKey: 'none' } },
-      tools: [TOOLS],
-      approvals: { rules: { note: 'approve', pay: 'approve', bash: 'approve', launch: 'ask' } },
-    }))
+    const world = createWorld('kill', () => ledgerConfig(provider.url))
     try {
       const result = await torture(world, provider, options)
       if (result.lost.length > 0) world.keep()
@@ -63,14 +54,14 @@ async function torture(world: World, provider: Awaited<ReturnType<typeof startSc
   const commander = createCommander(world, giveUp.signal)
   const feeds = [startFeedReader(world, 'all'), startFeedReader(world, 'contract')]
   const crew: Crew = { world, seed, commander, signal: giveUp.signal }
-  const clients = startClients(crew, world.ledger)
+  const clients = startClients(crew, SESSIONS_AT_ONCE, (index) => planSession(seed, index, world.ledger))
   let server: ServerChild | undefined
   try {
     const killed = await killOver(world, first, KILLS[form], chanceOf(seed, 'kills'), (done) => say(`${done} kills, ${clients.stories.length} sessions`))
     server = killed.server
     lost.push(...killed.lost)
     clients.end()
-    if (!(await isDone(clients.done, CALM_MS))) lost.push(`P6: the clients were not done ${CALM_MS} ms after the last kill`)
+    if (!(await settlesWithin(CALM_MS, clients.done))) lost.push(`P6: the clients were not done ${CALM_MS} ms after the last kill`)
   } finally {
     giveUp.abort()
     await clients.done
@@ -82,7 +73,7 @@ async function torture(world: World, provider: Awaited<ReturnType<typeof startSc
   // What is compared is what a process finds that saw none of it happen.
   const last = await world.start()
   const { stories } = clients
-  const sums = await reckon({ world, stories, feeds, sent: commander.sent, provider, rules: RULES })
+  const sums = await reckon({ world, stories, feeds, sent: commander.sent, provider, rules: LEDGER_TOOL_RULES })
   lost.push(
     ...sums.found,
     ...commander.found,
@@ -107,21 +98,6 @@ async function torture(world: World, provider: Awaited<ReturnType<typeof startSc
     ],
     lost,
   }
-}
-
-/** Clients that drive one session after the other until they are told to end. */
-function startClients(crew: Crew, ledger: string): { readonly stories: readonly SessionStory[]; readonly done: Promise<void>; end(): void } {
-  const stories: SessionStory[] = []
-  let next = 0
-  let ending = false
-  const drive = async () => {
-    while (!ending && !crew.signal.aborted) {
-      const story = await driveSession(crew, planSession(crew.seed, next++, ledger))
-      if (story !== undefined) stories.push(story)
-    }
-  }
-  const done = Promise.all(Array.from({ length: SESSIONS_AT_ONCE }, drive)).then(() => undefined)
-  return { stories, done, end: () => void (ending = true) }
 }
 
 /** Kills `times` servers, and leaves one alive. */
@@ -169,25 +145,6 @@ async function calmDown(client: Client, seed: number): Promise<readonly string[]
     }
     await elapsed(100)
   }
-}
-
-/** Stops the last server, and looks for what it left. */
-async function endServer(world: World, server: ServerChild): Promise<readonly string[]> {
-  const { code, signal } = await server.kill('SIGTERM')
-  const left = world.living()
-  return [
-    ...(code === 0 ? [] : [`P14: the server ended with ${code ?? signal} after SIGTERM: ${server.said}`]),
-    ...left.map(({ pid, group, command }) => `P5: process ${pid} of group ${group} is left: ${command}`),
-  ]
-}
-
-async function isDone(work: Promise<void>, withinMs: number): Promise<boolean> {
-  let done = false
-  void work.then(
-    () => (done = true),
-    () => (done = true),
-  )
-  return untilTrue(withinMs, () => done)
 }
 
 function tally(names: readonly string[]): string {

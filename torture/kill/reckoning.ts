@@ -26,6 +26,7 @@ export interface Reckoning {
   readonly runs: number
   readonly takeovers: number
   readonly crashLoops: number
+  readonly superseded: number
   readonly events: number
   readonly calls: number
   /** Calls of which nobody knows whether they took effect. */
@@ -41,7 +42,7 @@ export async function reckon(evidence: Evidence): Promise<Reckoning> {
   const calls = new Map<string, Call>()
   const sights: readonly Sight[] = [...stories.flatMap(({ readers }) => readers), ...feeds.flatMap((feed) => feed.sights())]
   const found: string[] = [...judgeTitles(listed, stories)]
-  const sums = { runs: 0, takeovers: 0, crashLoops: 0, events: 0, unknown: 0 }
+  const sums = { runs: 0, takeovers: 0, crashLoops: 0, superseded: 0, events: 0, unknown: 0 }
   for (const { id } of listed) {
     const log = await readLog(world, id)
     const judged = judgeLog(id, log)
@@ -63,6 +64,7 @@ export async function reckon(evidence: Evidence): Promise<Reckoning> {
     sums.runs += judged.runs
     sums.takeovers += judged.takeovers
     sums.crashLoops += judged.crashLoops
+    sums.superseded += judged.superseded
     sums.events += log.length
     sums.unknown += log.filter(({ payload }) => String(payload['result']).startsWith('TOOL_CALL_OUTCOME_UNKNOWN')).length
   }

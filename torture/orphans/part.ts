@@ -13,7 +13,7 @@ import { readLog } from '../support/read-log.ts'
 import { startReader } from '../support/readers.ts'
 import { SCRIPTED_MODEL, startScriptedProvider } from '../support/scripted-provider.ts'
 import { elapsed, untilTrue } from '../support/wait.ts'
-import { createWorld, type ServerChild, type World } from '../support/world.ts'
+import { createWorld, endServer, type ServerChild, type World } from '../support/world.ts'
 
 const ROUNDS = { short: 20, long: 300 } as const
 /** Writes of each writer before the server is killed. */
@@ -59,9 +59,7 @@ async function torture(world: World, { seed, form, say }: PartOptions): Promise<
     gaps.push(seen.gapMs)
     away += seen.away
   }
-  const { code, signal } = await server.kill('SIGTERM')
-  if (code !== 0) lost.push(`P14: the server ended with ${code ?? signal} after SIGTERM: ${server.said}`)
-  for (const { pid, command } of world.living()) lost.push(`P5: process ${pid} is left: ${command}`)
+  lost.push(...(await endServer(world, server)))
   say(`from the last write to the event with which the run went on: at least ${Math.min(...gaps).toFixed(1)} ms`)
   return { tried: [`${ROUNDS[form]} kills`, `${WRITERS.length} ways`, `${away} processes that had left their group, as is not promised`], lost }
 }

@@ -27,6 +27,8 @@ describe('a log', () => {
       call('c1'),
       started('c1'),
       ['run_claimed'],
+      ['retry_attempt', { attempt: 1, superseded_from: 2 }],
+      ['retry_attempt', { attempt: 2 }],
       started('c1'),
       done('c1', 'ok c1'),
       ['turn_completed'],
@@ -38,9 +40,9 @@ describe('a log', () => {
       ['run_error', { code: 'crash_loop' }, 'r2'],
     )
     // The helper proposes in the run r1.
-    const inSecond = log.map((event) => (event.position === 11 ? { ...event, runId: 'r2' } : event))
+    const inSecond = log.map((event) => (event.position === 13 ? { ...event, runId: 'r2' } : event))
     const judged = judgeLog('s1', inSecond)
-    expect(judged).toMatchObject({ found: [], runs: 2, takeovers: 1, crashLoops: 1 })
+    expect(judged).toMatchObject({ found: [], runs: 2, takeovers: 1, crashLoops: 1, superseded: 1 })
     expect(judged.calls.get('c1')).toEqual({
       id: 'c1',
       tool: 'pay',

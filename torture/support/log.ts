@@ -50,6 +50,8 @@ export interface JudgedLog {
   readonly takeovers: number
   /** Runs that ended as `crash_loop`. */
   readonly crashLoops: number
+  /** Model calls that were cut off and made again. */
+  readonly superseded: number
   readonly found: readonly string[]
 }
 
@@ -85,6 +87,7 @@ export function judgeLog(session: string, log: readonly Seen[]): JudgedLog {
     runs: runs.size,
     takeovers: log.filter(({ name }) => name === 'run_claimed').length,
     crashLoops: [...runs.values()].filter(({ code }) => code === 'crash_loop').length,
+    superseded: log.filter(({ name, payload }) => name === 'retry_attempt' && payload['superseded_from'] !== undefined).length,
     found,
   }
 }

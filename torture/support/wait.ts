@@ -17,3 +17,11 @@ export async function untilTrue(withinMs: number, holds: () => boolean): Promise
   }
   return true
 }
+
+/** Whether `work` is over, one way or the other, within `withinMs`. */
+export async function settlesWithin(withinMs: number, work: Promise<unknown>): Promise<boolean> {
+  let done = false
+  const over = () => void (done = true)
+  work.then(over, over)
+  return untilTrue(withinMs, () => done)
+}

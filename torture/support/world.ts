@@ -126,6 +126,15 @@ export function createWorld(name: string, config: (world: { readonly folder: str
   return world
 }
 
+/** Stops a world's last server, and says what is wrong with its end: its code, or what it left. */
+export async function endServer(world: World, server: ServerChild): Promise<readonly string[]> {
+  const { code, signal } = await server.kill('SIGTERM')
+  return [
+    ...(code === 0 ? [] : [`P14: the server ended with ${code ?? signal} after SIGTERM: ${server.said}`]),
+    ...world.living().map(({ pid, group, command }) => `P5: process ${pid} of group ${group} is left: ${command}`),
+  ]
+}
+
 /** Kills until nothing is left: what is killed may just have started something. */
 async function killAll(living: () => readonly LivingProcess[]): Promise<void> {
   for (let found = living(), tries = 0; found.length > 0 && tries < 100; found = living(), tries++) {
