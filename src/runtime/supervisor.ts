@@ -10,6 +10,7 @@
  */
 import type { RunEvent } from '../domain/event.ts'
 import type { RunId, SessionId } from '../domain/ids.ts'
+import type { SessionState } from '../domain/session.ts'
 import type { ToolIntent } from '../domain/tool.ts'
 import type { UnfinishedRun } from '../log/store.ts'
 import type { LiveBatch } from '../stream/hub.ts'
@@ -195,6 +196,10 @@ export class Supervisor {
     this.#unconfirmed = new Set(cancelling.map(({ run }) => run.runId))
   }
 
+  async #endLeft(stream: SessionId, state: SessionState): Promise<void> {
+    for (const intent of await leftRunning(this.#options.store, stream, state)) await this.#options.killGroup(intent)
+  }
+
   /** Claims a run and continues it; a run that was taken over too often without progress ends as failed. */
   async #takeOver(unfinished: UnfinishedRun): Promise<void> {
     if (this.#stopping) return
@@ -202,11 +207,14 @@ export class Supervisor {
     const { stream, runId, fence } = unfinished
     const state = await store.state(stream)
     if (state?.run?.id !== runId || state.fence !== fence || state.run.resume === 'asked') return
-    for (const intent of await leftRunning(store, stream, state)) await this.#options.killGroup(intent)
+    await this.#endLeft(stream, state)
     const command = { type: 'ClaimRun', runId, fence, driver: store.driver } as const
     const [outcome] = await committer.commit([{ kind: 'decide', stream, command, asker: 'driver', atMs: clock.nowMs() }])
+    if (outcome?.kind !== 'appended') return
+    // Whoever slept may have begun a call between our look and our claim; from the claim on it can record none.
+    if (store.drivers !== undefined) await this.#endLeft(stream, (await store.state(stream)) ?? state)
     // An interrupted run may end here, or ask whether it may go on.
-    if (outcome?.kind !== 'appended' || outcome.events.some((event) => event.type === 'ResumeRequested' || isTerminal(event))) return
+    if (outcome.events.some((event) => event.type === 'ResumeRequested' || isTerminal(event))) return
     const page = await store.read(stream, state.run.startedAt - 1, 1)
     const started = page?.events[0]?.event
     if (started?.type !== 'RunStarted') return

@@ -2,7 +2,7 @@
 import type { Recorded, StreamEvent } from '../../src/domain/event.ts'
 import type { SessionId } from '../../src/domain/ids.ts'
 import type { Wished } from './client.ts'
-import type { Rules } from './rules.ts'
+import { callKey, type Rules } from './rules.ts'
 import type { Truth } from './truth.ts'
 import { isTerminal } from '../../src/domain/event.ts'
 
@@ -58,7 +58,7 @@ function note(index: Index, stream: SessionId, event: StreamEvent): void {
     case 'MessageAdded':
       return event.message.role === 'user' ? count(index.added, event.message.content) : undefined
     case 'ApprovalDecided':
-      return void index.decided.set(event.toolCallId, event.action)
+      return void index.decided.set(callKey(event.runId, event.toolCallId), event.action)
     default:
   }
 }
@@ -90,7 +90,7 @@ function ofWish(wished: Wished, index: Index, truth: Truth, rules: Rules): reado
     }
     case 'DecideCalls': {
       if (answer?.kind !== 'yes') return []
-      const open = command.decisions.filter(({ toolCallId, action }) => index.decided.get(toolCallId) !== action)
+      const open = command.decisions.filter(({ toolCallId, action }) => index.decided.get(callKey(command.runId, toolCallId)) !== action)
       return open.map(({ toolCallId }) => `P1: the acknowledged answer to ${toolCallId} is not in the log`)
     }
     default:

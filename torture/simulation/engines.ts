@@ -9,40 +9,41 @@ import { openSqliteStore } from '../../src/storage/sqlite/store.ts'
 
 /** An engine and its data. */
 export interface EngineData {
-  /** Opens the data, again where it was open: for whoever had it, it is closed. */
+  /** Opens the data, again where it was open. For whoever had it, it is closed, unless it is shared. */
   open(): Promise<Engine>
-  /** Closes it and removes the data. */
+  /** Closes everything and removes the data. */
   destroy(): Promise<void>
 }
 
 /** New, empty data. */
-export function engineData(kind: 'memory' | 'sqlite', random: Random): EngineData {
-  return kind === 'memory' ? inMemory(random) : inFolder(random)
+export function engineData(kind: 'memory' | 'sqlite', random: Random, shared = false): EngineData {
+  return kind === 'memory' ? inMemory(random, shared) : inFolder(random, shared)
 }
 
-function inMemory(random: Random): EngineData {
+function inMemory(random: Random, shared: boolean): EngineData {
   let store: ReturnType<typeof memoryStore> | undefined
   return {
     async open() {
-      await store?.close()
-      store = store === undefined ? memoryStore(random) : store.reopen()
+      if (!shared) await store?.close()
+      store = store === undefined ? memoryStore(random, { shared }) : store.reopen()
       return store
     },
     destroy: async () => store?.close(),
   }
 }
 
-function inFolder(random: Random): EngineData {
+function inFolder(random: Random, shared: boolean): EngineData {
   const folder = mkdtempSync(join(tmpdir(), 'convoke-torture-'))
-  let store: Engine | undefined
+  const stores: Engine[] = []
   return {
     async open() {
-      await store?.close()
-      store = await openSqliteStore({ folder, random, worker: false })
+      if (!shared) await stores.at(-1)?.close()
+      const store = await openSqliteStore({ folder, random, worker: false, shared })
+      stores.push(store)
       return store
     },
     async destroy() {
-      await store?.close()
+      for (const store of stores) await store.close()
       rmSync(folder, { recursive: true, force: true })
     },
   }

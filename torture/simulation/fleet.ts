@@ -9,6 +9,8 @@ const DOWN_MS = 300
 const ASLEEP_MS = 400
 /** How long it goes on when it wakes up, in ms at most, before it is ended. */
 const UNDEAD_MS = 2_500
+/** How long a process of a shared log sleeps, in ms at most: shorter and longer than it counts as alive. */
+const NAP_MS = 6_000
 /** How long a stop may take, in ms at most. */
 const GRACE_MS = 400
 
@@ -19,14 +21,14 @@ export interface FleetOptions {
   /** Something happened to a process. */
   readonly disturbed: () => void
   /** A process is gone: its connections break. */
-  readonly gone: () => void
+  readonly gone: (process: SimulatedProcess) => void
 }
 
 /** Starts and ends processes. */
 export class Fleet {
   readonly #options: FleetOptions
-  #serving: SimulatedProcess | undefined
-  /** Processes that were replaced and may still wake up. */
+  #serving: SimulatedProcess[] = []
+  /** Processes that sleep, or were replaced and may still wake up. */
   readonly #undead = new Set<SimulatedProcess>()
   #incidents = 0
   #starting = 0
@@ -37,8 +39,13 @@ export class Fleet {
     this.#options = options
   }
 
-  /** Who takes connections, if somebody does. */
+  /** One that takes connections, if one does. */
   get server(): SimulatedProcess | undefined {
+    return this.#serving.length === 0 ? undefined : this.#options.parts.random.pick(this.#serving)
+  }
+
+  /** All that take connections. */
+  get servers(): readonly SimulatedProcess[] {
     return this.#serving
   }
 
@@ -51,18 +58,18 @@ export class Fleet {
     return this.#incidents
   }
 
-  /** One process lives, and no other. */
+  /** All live that should, and nobody else. */
   get settled(): boolean {
-    return this.#serving !== undefined && this.#undead.size === 0 && this.#starting === 0
+    return this.#serving.length > 0 && this.#undead.size === 0 && this.#starting === 0
   }
 
-  /** Starts the first process, and arranges what will happen to it. */
+  /** Starts the first processes, and arranges what will happen to them. */
   async begin(shape: Shape): Promise<void> {
-    await this.#start()
+    for (let left = shape.processes; left > 0; left--) await this.#start()
     const spanMs = shape.wishes * shape.pauseMs + 1_500
     const incidents = [
       ...Array.from({ length: shape.crashes }, () => 'crash' as const),
-      ...Array.from({ length: shape.pauses }, () => 'pause' as const),
+      ...Array.from({ length: shape.pauses }, () => (shape.processes > 1 ? ('nap' as const) : ('pause' as const))),
       ...Array.from({ length: shape.stops }, () => 'stop' as const),
     ]
     const { network, parts } = this.#options
@@ -77,21 +84,25 @@ export class Fleet {
 
   /** What is still to come does not come late any more. */
   calm(): void {
-    if (this.#serving !== undefined) this.#serving.scope.lateMs = 0
+    for (const { scope } of this.#serving) scope.lateMs = 0
   }
 
-  #happen(incident: 'crash' | 'pause' | 'stop'): void {
-    const process = this.#serving
+  #happen(incident: 'crash' | 'pause' | 'nap' | 'stop'): void {
+    const process = this.server
     if (process === undefined) return
     this.#options.disturbed()
-    if (incident === 'crash') this.#crash(process)
-    else if (incident === 'pause') this.#pause(process)
-    else this.#stop(process)
-  }
-
-  #crash(process: SimulatedProcess): void {
-    process.scope.kill()
-    this.#replace()
+    switch (incident) {
+      case 'crash':
+        process.scope.kill()
+        this.#undead.delete(process)
+        return this.#replace(process)
+      case 'pause':
+        return this.#pause(process)
+      case 'nap':
+        return this.#nap(process)
+      case 'stop':
+        return this.#stop(process)
+    }
   }
 
   /** It sleeps, another takes over, it wakes up and knows nothing of that. */
@@ -99,7 +110,7 @@ export class Fleet {
     const { network, parts } = this.#options
     process.scope.pause()
     this.#undead.add(process)
-    this.#replace(ASLEEP_MS)
+    this.#replace(process, ASLEEP_MS)
     network.at(parts.random.between(0, 2 * ASLEEP_MS), `${process.scope.name} wakes up`, () => {
       process.scope.resume()
       network.at(parts.random.between(0, UNDEAD_MS), `${process.scope.name} is ended`, () => {
@@ -110,22 +121,34 @@ export class Fleet {
     })
   }
 
-  #stop(process: SimulatedProcess): void {
-    void process.stop(this.#options.parts.random.int(GRACE_MS)).then(() => {
-      // It was killed, or replaced, while it stopped.
-      if (this.#serving !== process || !process.scope.alive) return
-      process.scope.kill()
-      this.#replace()
+  /** In a shared log it goes on when it wakes up: whatever it missed, it must find out. */
+  #nap(process: SimulatedProcess): void {
+    const { network, parts, disturbed } = this.#options
+    process.scope.pause()
+    this.#undead.add(process)
+    network.at(parts.random.between(0, NAP_MS), `${process.scope.name} wakes up`, () => {
+      disturbed()
+      this.#undead.delete(process)
+      process.scope.resume()
     })
   }
 
-  /** Nobody serves; soon another does. */
-  #replace(mostMs = DOWN_MS): void {
+  #stop(process: SimulatedProcess): void {
+    void process.stop(this.#options.parts.random.int(GRACE_MS)).then(() => {
+      // It was killed, or replaced, while it stopped.
+      if (!this.#serving.includes(process)) return
+      process.scope.kill()
+      this.#replace(process)
+    })
+  }
+
+  /** It serves no more; soon another does. */
+  #replace(process: SimulatedProcess, mostMs = DOWN_MS): void {
     const { network, parts, gone } = this.#options
     this.#deaths++
-    this.#serving = undefined
+    this.#serving = this.#serving.filter((other) => other !== process)
     this.#starting++
-    network.at(0, 'connections break', gone)
+    network.at(0, 'connections break', () => gone(process))
     network.at(parts.random.between(0, mostMs), 'a process starts', () => {
       void this.#start().then(() => this.#starting--)
     })
@@ -133,6 +156,6 @@ export class Fleet {
 
   async #start(): Promise<void> {
     this.#options.disturbed()
-    this.#serving = await SimulatedProcess.start(`process ${++this.#lives}`, this.#options.parts)
+    this.#serving.push(await SimulatedProcess.start(`process ${++this.#lives}`, this.#options.parts))
   }
 }

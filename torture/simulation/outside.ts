@@ -1,11 +1,12 @@
 /** The world outside: models that answer as chance has it, and tools that write what they did into a ledger which no crash touches. */
 import type { Json } from '../../src/domain/message.ts'
 import type { Model, ModelPart, ModelRegistry, ModelRequest } from '../../src/domain/model.ts'
-import type { Tool, ToolContext, ToolResult } from '../../src/domain/tool.ts'
+import type { Tool, ToolContext, ToolIntent, ToolResult } from '../../src/domain/tool.ts'
 import type { Scope } from '../../src/testing/simulation/scheduler.ts'
 import type { SeededRandom } from '../../src/testing/simulation/seeded.ts'
 import type { Shape } from './shape.ts'
 import { ConvokeError } from '../../src/domain/errors.ts'
+import { callKey } from './rules.ts'
 
 /** Turns with calls in a row that a model asks for at most. */
 const DEPTH_MAX = 4
@@ -19,15 +20,26 @@ export interface LedgerLine {
   ended: boolean
 }
 
-/** What really happened, by call id. */
+/** What really happened, by run and call. @see callKey */
 export type Ledger = Map<string, LedgerLine[]>
 
 /** What the outside needs. */
 export interface OutsideOptions {
   readonly random: SeededRandom
   readonly shape: () => Shape
+  /** Where what a tool started goes on without its server. */
+  readonly world: Scope
   /** Told when a tool begins, before it is in the ledger. */
-  readonly begins: (tool: string, callId: string, scope: Scope) => void
+  readonly begins: (tool: string, call: string) => void
+  /** Told when the process group of a tool does its work, for the driver that started it. */
+  readonly acts: (call: string, driver: number) => void
+}
+
+/** Who runs a call. */
+interface Runner {
+  readonly scope: Scope
+  readonly driver: number
+  readonly group: number | undefined
 }
 
 const TOOLS = [
@@ -46,41 +58,82 @@ export function isRepeatable(name: string): boolean {
 export class Outside {
   readonly ledger: Ledger = new Map()
   readonly #options: OutsideOptions
+  /** Ends each process group that works. */
+  readonly #groups = new Map<number, () => void>()
+  /** Groups that were killed: their guardians start nothing more. */
+  readonly #dead = new Set<number>()
   #calls = 0
+  #newGroups = 0
 
   constructor(options: OutsideOptions) {
     this.#options = options
   }
 
   /** The tools as the process of `scope` has them. */
-  tools(scope: Scope): readonly Tool[] {
+  tools(scope: Scope, driver: number): readonly Tool[] {
     return TOOLS.map((nature) => ({
       ...nature,
       description: nature.name,
       inputSchema: { type: 'object' },
       timeoutMs: () => 2_000,
       check: () => undefined,
-      open: async (_args: Json, context: ToolContext) => ({
-        run: () => this.#run(nature.name, context, scope),
-        close: async () => undefined,
-      }),
+      open: async (_args: Json, context: ToolContext) => {
+        const group = this.#options.shape().tools.groups ? ++this.#newGroups : undefined
+        const intent = group === undefined ? {} : { intent: { groupId: group, startTicks: 1 } }
+        return { ...intent, run: () => this.#run(nature.name, context, { scope, driver, group }), close: async () => this.#end(group) }
+      },
     }))
   }
 
-  async #run(tool: string, context: ToolContext, scope: Scope): Promise<ToolResult> {
+  /** Ends what a call left running. */
+  killGroup({ groupId }: ToolIntent): void {
+    this.#end(groupId)
+  }
+
+  #end(group: number | undefined): void {
+    if (group === undefined) return
+    this.#groups.get(group)?.()
+    this.#groups.delete(group)
+    this.#dead.add(group)
+  }
+
+  async #run(tool: string, context: ToolContext, { scope, driver, group }: Runner): Promise<ToolResult> {
     const { random, begins } = this.#options
     const { tools } = this.#options.shape()
-    begins(tool, context.toolCallId, scope)
+    const call = callKey(context.runId, context.toolCallId)
+    begins(tool, call)
     const line = { tool, by: scope.name, ended: false }
-    const lines = this.ledger.get(context.toolCallId) ?? []
-    lines.push(line)
-    this.ledger.set(context.toolCallId, lines)
+    this.ledger.set(call, [...(this.ledger.get(call) ?? []), line])
     if (random.chance(0.3)) context.progress('half of it')
-    const deaf = random.chance(tools.deaf)
-    await pause(scope, random.between(0, tools.slowMs) * (random.chance(0.05) ? 20 : 1), `tool ${tool}`, deaf ? undefined : context.signal)
+    const tookMs = random.between(0, tools.slowMs) * (random.chance(0.05) ? 20 : 1)
+    if (group === undefined) await pause(scope, tookMs, `tool ${tool}`, random.chance(tools.deaf) ? undefined : context.signal)
+    else await this.#runGroup(call, driver, group, tookMs, { scope, signal: context.signal })
     line.ended = true
     if (random.chance(tools.failing)) throw new Error('the tool broke')
     return { output: `done ${context.toolCallId}`, isError: false }
+  }
+
+  /** A process group works whether or not its server lives; only a kill ends it. Its server hears of its end. */
+  async #runGroup(
+    call: string,
+    driver: number,
+    group: number,
+    tookMs: number,
+    { scope, signal }: { readonly scope: Scope; readonly signal: AbortSignal },
+  ): Promise<void> {
+    const { world, acts } = this.#options
+    if (this.#dead.has(group)) throw new Error('the guardian is gone')
+    const takeBack = world.at(tookMs, `${call} acts`, () => {
+      this.#groups.delete(group)
+      acts(call, driver)
+    })
+    this.#groups.set(group, takeBack)
+    try {
+      await pause(scope, tookMs, `tool ${call}`, signal)
+    } catch (error) {
+      this.#end(group)
+      throw error
+    }
   }
 
   /** The models as the process of `scope` has them. Any name will do. */
@@ -124,6 +177,7 @@ export class Outside {
   /** Calls of tools until it has had enough, then an end. A model knows only its prompt. */
   #plan({ messages }: ModelRequest): readonly ModelPart[] {
     const { random } = this.#options
+    const { countingIds } = this.#options.shape().models
     const since = messages.length - 1 - messages.findLastIndex(({ role }) => role === 'user')
     const depth = messages.slice(messages.length - since).filter(({ role }) => role === 'assistant').length
     const parts: ModelPart[] = []
@@ -132,7 +186,8 @@ export class Outside {
     for (let left = deltas; left > 0; left--) parts.push({ type: 'text_delta', delta: 'word ' })
     if (deltas > 0) parts.push({ type: 'text_end' })
     const calls = depth < DEPTH_MAX && random.chance(0.65) ? 1 + random.int(3) : 0
-    for (let left = calls; left > 0; left--) parts.push({ type: 'tool_call', id: `c${++this.#calls}`, name: random.pick(TOOLS).name, arguments: {} })
+    for (let left = calls; left > 0; left--)
+      parts.push({ type: 'tool_call', id: countingIds ? `call_${left}` : `c${++this.#calls}`, name: random.pick(TOOLS).name, arguments: {} })
     const usage = { inputTokens: 10, outputTokens: 1, totalTokens: 11 }
     parts.push({ type: 'finish', reason: calls > 0 ? 'tool_calls' : 'stop', usage })
     return parts

@@ -52,8 +52,9 @@ export class People {
 
   #create(): void {
     const tag = this.#tag()
-    const { random, client } = this.#world
-    client.send({ tag, make: () => ({ stream: sessionId(random.uuid()), command: { type: 'CreateSession', title: tag, agent: 'convoke' } }) })
+    const { random, client, shape } = this.#world
+    const onInterrupt = random.pick(shape().onInterrupt)
+    client.send({ tag, make: () => ({ stream: sessionId(random.uuid()), command: { type: 'CreateSession', title: tag, agent: 'convoke', onInterrupt } }) })
   }
 
   #live(): void {
@@ -138,6 +139,10 @@ export class People {
       const seen = await state(session)
       const asked = seen?.calls.filter(({ status }) => status === 'asked') ?? []
       const run = seen?.run?.id
+      if (run !== undefined && seen?.run?.resume === 'asked') {
+        const action = random.pick(['resume', 'resume', 'fail'] as const)
+        client.send({ tag: this.#tag(), make: () => ({ stream: session, command: { type: 'ResumeRun', runId: run, action } }) })
+      }
       if (run === undefined || asked.length === 0) continue
       const picked = random.chance(0.5) ? asked : [random.pick(asked)]
       for (let people = random.chance(0.1) ? 2 : 1; people > 0; people--) {

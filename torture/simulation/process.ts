@@ -46,6 +46,8 @@ class LossyHub extends Hub {
   }
 }
 
+/** How long a silent process counts as alive, in ms: more than a poll, less than the real one, so that seeds are short. */
+const DRIVER_TTL_MS = 2_500
 const POLICY = { mode: 'custom', rules: {}, default: 'ask' } as const
 const KEEP_ALIVE = new TextEncoder().encode(':')
 
@@ -82,14 +84,23 @@ export class SimulatedProcess {
       state: (session) => store.state(session),
       reads: store,
       models: outside.models(scope),
-      tools: outside.tools(scope),
+      tools: outside.tools(scope, store.driver),
       policy: POLICY,
       clock: scope,
       random,
       telemetry,
       folders: async () => ({ workspace: '/nowhere', outputFolder: '/nowhere' }),
     })
-    this.supervisor = new Supervisor({ store, hub: this.hub, committer, clock: scope, telemetry, agent: () => agent, killGroup: () => undefined })
+    this.supervisor = new Supervisor({
+      store,
+      hub: this.hub,
+      committer,
+      clock: scope,
+      telemetry,
+      agent: () => agent,
+      killGroup: (intent) => outside.killGroup(intent),
+      driverTtlMs: DRIVER_TTL_MS,
+    })
     this.commands = createCommandService(committer, scope)
   }
 

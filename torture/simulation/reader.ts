@@ -38,6 +38,7 @@ export class SimulatedReader {
   /** Events that it has seen: its place in the truth. */
   #seen: number
   #wire: SimulatedWire | undefined
+  #process: SimulatedProcess | undefined
   #over = false
   #frames = 0
 
@@ -98,6 +99,7 @@ export class SimulatedReader {
         broken: () => this.#lost(wire),
       })
       this.#wire = wire
+      this.#process = process
       process.scope.at(random.between(0, 5), `${this.#name} is taken in at ${this.#cursor}`, () => {
         if (this.#stream !== undefined) return process.tail(this.#stream, Number(this.#cursor), wire)
         const cursor = decodeFeedCursor(this.#cursor)
@@ -115,8 +117,8 @@ export class SimulatedReader {
   }
 
   /** The process that it reads from is gone. */
-  cutOff(): void {
-    this.#wire?.break()
+  cutOff(process: SimulatedProcess): void {
+    if (this.#process === process) this.#wire?.break()
   }
 
   #see(frame: Frame): void {

@@ -19,6 +19,7 @@ interface Call {
 
 interface Run {
   readonly id: RunId
+  driver: number
   turn: number
   turnOpen: boolean
   attempt: number
@@ -27,6 +28,11 @@ interface Run {
   streamedFrom: number | undefined
   reported: boolean
   calls: Map<string, Call>
+}
+
+/** Names a call: its id is unique in its run only. */
+export function callKey(run: RunId, call: string): string {
+  return `${run}/${call}`
 }
 
 /** What became of a run. */
@@ -61,7 +67,9 @@ export class Rules {
   readonly #options: RulesOptions
   readonly #lines = new Map<SessionId, Line>()
   readonly runs = new Map<RunId, RunFate>()
-  /** Calls whose start is durable. */
+  /** The driver under which each call got its result. */
+  readonly results = new Map<string, number>()
+  /** Calls whose start is durable. @see callKey */
   readonly started = new Set<string>()
   /** Runs without an end. */
   openRuns = 0
@@ -119,7 +127,8 @@ export class Rules {
     if (line.run === undefined || line.run.id !== event.runId || fate === undefined) {
       return broken(fate?.endedMs === undefined ? 'P4: an event of a run that is not active' : 'P6: an event behind the end of its run')
     }
-    if (event.type === 'ToolStarted') this.started.add(event.toolCallId)
+    if (event.type === 'ToolStarted') this.started.add(callKey(event.runId, event.toolCallId))
+    if (event.type === 'ToolCompleted') this.results.set(callKey(event.runId, event.toolCallId), line.run.driver)
     inRun(line, line.run, fate, event, atMs, this.#options, broken)
     if (fate.endedMs !== undefined) this.openRuns--
   }
@@ -131,8 +140,8 @@ export class Rules {
     line.fence = event.fence
     this.openRuns++
     this.runs.set(event.runId, { stream, startedMs: atMs, claims: 0 })
-    const { runId: id } = event
-    line.run = { id, turn: 0, turnOpen: false, attempt: 0, attemptOpen: false, streamedFrom: undefined, reported: false, calls: new Map() }
+    const { runId: id, driver } = event
+    line.run = { id, driver, turn: 0, turnOpen: false, attempt: 0, attemptOpen: false, streamedFrom: undefined, reported: false, calls: new Map() }
   }
 }
 
@@ -143,6 +152,7 @@ function inRun(line: Line, run: Run, fate: RunFate, event: StreamEvent, atMs: nu
     case 'RunClaimed':
       if (event.fence <= line.fence) broken(`P4: fence ${event.fence} follows ${line.fence}`)
       line.fence = event.fence
+      run.driver = event.driver
       fate.claims++
       return
     case 'CancelRequested':

@@ -3,11 +3,14 @@
  *
  * Each seed turns a random part of the faults on (swarm testing): a mixture of everything hides what shows only when little else happens.
  */
+import type { OnInterrupt } from '../../src/domain/event.ts'
 import type { SeededRandom } from '../../src/testing/simulation/seeded.ts'
 
 /** One seed's world. */
 export interface Shape {
   readonly engine: 'memory' | 'sqlite'
+  /** Processes that share the log and serve at the same time. With one, another opening takes the log from whoever had it. */
+  readonly processes: 1 | 2
   /** Commits wait for each other and are made together, as a single writer does; otherwise they overtake each other. */
   readonly oneWriter: boolean
   readonly sessions: number
@@ -40,10 +43,12 @@ export interface Shape {
   readonly largeFrames: boolean
   /** How late timers may come, in ms. */
   readonly lateMs: number
-  readonly models: { readonly failing: number; readonly hanging: number; readonly deaf: number; readonly paceMs: number }
-  readonly tools: { readonly failing: number; readonly deaf: number; readonly slowMs: number }
+  readonly models: { readonly failing: number; readonly hanging: number; readonly deaf: number; readonly paceMs: number; readonly countingIds: boolean }
+  readonly tools: { readonly failing: number; readonly deaf: number; readonly slowMs: number; readonly groups: boolean }
   /** Which wishes people have besides messages and answers. */
   readonly whims: readonly Whim[]
+  /** What sessions say of interrupted runs. */
+  readonly onInterrupt: readonly OnInterrupt[]
 }
 
 /** What people do besides talking. */
@@ -59,6 +64,7 @@ export function shapeOf(random: SeededRandom, seed: number): Shape {
   const engine = seed % SQLITE_EVERY === 0 ? 'sqlite' : 'memory'
   return {
     engine,
+    processes: random.chance(0.25) ? 2 : 1,
     oneWriter: engine === 'sqlite' || random.chance(0.7),
     sessions: 1 + random.int(3),
     wishes: engine === 'sqlite' ? 4 + random.int(6) : 4 + random.int(16),
@@ -84,9 +90,11 @@ export function shapeOf(random: SeededRandom, seed: number): Shape {
       hanging: some(0.25, () => random.pick([0.1, 0.4])),
       deaf: some(0.25, () => random.pick([0.2, 1])),
       paceMs: random.pick([0, 1, 20, 100]),
+      countingIds: random.chance(0.3),
     },
-    tools: { failing: some(0.2, () => 0.3), deaf: some(0.25, () => random.pick([0.2, 1])), slowMs: random.pick([1, 30, 300]) },
+    tools: { failing: some(0.2, () => 0.3), deaf: some(0.25, () => random.pick([0.2, 1])), slowMs: random.pick([1, 30, 300]), groups: random.chance(0.4) },
     whims: WHIMS.filter(() => random.chance(0.4)),
+    onInterrupt: random.pick([['resume'], ['resume'], ['resume', 'ask', 'fail']] as const),
   }
 }
 

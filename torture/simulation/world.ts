@@ -23,7 +23,7 @@ import { Fleet } from './fleet.ts'
 import { Outside, isRepeatable } from './outside.ts'
 import { People } from './people.ts'
 import { SimulatedReader, type ReaderWorld } from './reader.ts'
-import { Rules } from './rules.ts'
+import { Rules, callKey } from './rules.ts'
 import { calmed, shapeOf } from './shape.ts'
 import { differences } from './stored.ts'
 import { Truth } from './truth.ts'
@@ -34,6 +34,8 @@ const STEPS_MAX = 400_000
 const QUIET_MS = 900_000
 /** Simulated time in which every reader must have seen everything: two keep-alives and some. */
 const READERS_MS = 40_000
+/** How long nothing must begin any more, in ms. */
+const STILL_MS = 500
 /** What a supervisor listens to while it lives. */
 const SUPERVISOR_LISTENERS = 1
 /** Sentences that one seed reports at most. */
@@ -115,22 +117,29 @@ class World {
     this.#rules = new Rules({ repeatable: isRepeatable, broken })
     this.#cancels = new Cancels({ shape: this.#shape, nowMs: () => this.#scheduler.nowMs, broken })
     this.#manner = STORM_MANNER(this.#shape)
-    this.#data = engineData(this.#shape.engine, random)
+    this.#data = engineData(this.#shape.engine, random, this.#shape.processes > 1)
     this.#disk = new SimulatedDisk({
       random,
       manner: this.#manner,
       open: () => this.#data.open(),
+      shared: this.#shape.processes > 1,
       committed: (commit) => this.#committed(commit),
       failed: (by, what) => this.#failed(by, what),
       ...(this.#shape.oneWriter ? { gather: (commit) => gathered(commit) } : {}),
     })
-    this.#outside = new Outside({ random, shape, begins: (tool, call) => this.#toolBegins(tool, call) })
+    this.#outside = new Outside({
+      random,
+      shape,
+      world: this.#scheduler.scope('outside'),
+      begins: (tool, call) => this.#toolBegins(tool, call),
+      acts: (call, driver) => this.#groupActs(call, driver),
+    })
     const parts = { scheduler: this.#scheduler, disk: this.#disk, outside: this.#outside, random, shape }
     this.#fleet = new Fleet({
       parts,
       network: this.#network,
       disturbed: () => this.#cancels.disturb(),
-      gone: () => this.#readers.forEach((reader) => reader.cutOff()),
+      gone: (process) => this.#readers.forEach((reader) => reader.cutOff(process)),
     })
     const client = { scheduler: this.#scheduler, network: this.#network, random, principal: { user: OWNER, scopes: USER_SCOPES }, shape, server }
     this.#client = new SimulatedClient({ ...client, answered: (wished) => this.#answered(wished) })
@@ -192,7 +201,11 @@ class World {
     this.#fleet.calm()
     for (const reader of this.#readers) reader.settle()
     const ended = () => this.#rules.openRuns === 0 && this.#client.open === 0 && this.#fleet.settled
-    await this.#until(ended, QUIET_MS, 'P6: not every run and wish came to an end')
+    // A try that a sleeping process took in may still begin something when it wakes up.
+    do {
+      await this.#until(ended, QUIET_MS, 'P6: not every run and wish came to an end')
+      await this.#until(() => false, STILL_MS, '')
+    } while (!ended() && this.#lost.length === 0)
     this.#people.goHome()
     await this.#until(() => this.#client.open === 0 && this.#readers.every((reader) => reader.current), READERS_MS, '')
     for (const reader of this.#readers) if (!reader.current) this.broken(`P3: ${reader.place} of what is in the log, and gets no more`)
@@ -202,18 +215,22 @@ class World {
   async #close(): Promise<void> {
     this.#leaving = true
     for (const reader of this.#readers) reader.leave()
-    const server = this.#fleet.server
-    if (server === undefined) return this.broken('no server lives in the end')
     await this.#until(() => false, 30_000, '')
-    const listeners = server.hub.listenerCount - SUPERVISOR_LISTENERS
-    if (server.readers > 0 || listeners > 0) this.broken(`P9: ${server.readers} reader(s) and ${listeners} listener(s) are left`)
-    if (server.supervisor.active > 0) this.broken(`P6: ${server.supervisor.active} run(s) are driven that have ended`)
-    let stopped = false
-    void server.stop(1_000).then(() => (stopped = true))
+    const servers = this.#fleet.servers
+    if (servers.length === 0) this.broken('no server lives in the end')
+    for (const server of servers) {
+      const listeners = server.hub.listenerCount - SUPERVISOR_LISTENERS
+      if (server.readers > 0 || listeners > 0) this.broken(`P9: ${server.readers} reader(s) and ${listeners} listener(s) are left`)
+      if (server.supervisor.active > 0) this.broken(`P6: ${server.supervisor.active} run(s) are driven that have ended`)
+    }
+    let stopped = 0
+    for (const server of servers) void server.stop(1_000).then(() => stopped++)
     await this.#until(() => false, 5_000, '')
-    if (!stopped) this.broken('P14: the server did not stop')
-    if (server.hub.listenerCount > 0) this.broken(`P9: ${server.hub.listenerCount} listener(s) outlive the server`)
-    if (server.scope.pending > 0) this.broken(`P9: ${server.scope.pending} timer(s) are left`)
+    if (stopped < servers.length) this.broken('P14: a server did not stop')
+    for (const { hub, scope } of servers) {
+      if (hub.listenerCount > 0) this.broken(`P9: ${hub.listenerCount} listener(s) outlive the server`)
+      if (scope.pending > 0) this.broken(`P9: ${scope.pending} timer(s) are left`)
+    }
   }
 
   async #look(): Promise<void> {
@@ -229,7 +246,8 @@ class World {
     for (const log of this.#truth.streams.values()) {
       for (const { event } of log) {
         if (event.type !== 'ToolCompleted' || event.result !== `done ${event.toolCallId}`) continue
-        if (this.#outside.ledger.get(event.toolCallId)?.some((line) => line.ended) !== true) yield `P5: ${event.toolCallId} has a result and did not run`
+        if (this.#outside.ledger.get(callKey(event.runId, event.toolCallId))?.some((line) => line.ended) !== true)
+          yield `P5: ${event.toolCallId} has a result and did not run`
       }
     }
   }
@@ -263,6 +281,14 @@ class World {
   #toolBegins(tool: string, call: string): void {
     if (!this.#rules.started.has(call)) this.broken(`P5: ${tool} ran for ${call}, and no intent was recorded`)
     if (!isRepeatable(tool) && this.#outside.ledger.has(call)) this.broken(`P5: ${tool} must not be repeated, and ran twice for ${call}`)
+  }
+
+  /** What a process left running must be dead before another one goes on. */
+  #groupActs(call: string, driver: number): void {
+    const by = this.#rules.results.get(call)
+    // Without a shared log a process that is gone is gone: its guardians' pipes are closed.
+    if (this.#shape.processes === 1) return
+    if (by !== undefined && by !== driver) this.broken(`P5: ${call} acted for driver ${driver} behind its result, which driver ${by} gave it`)
   }
 
   #committed({ by, writes, outcomes }: Committed): void {

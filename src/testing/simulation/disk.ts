@@ -44,8 +44,10 @@ export interface Committed {
 export interface DiskOptions {
   readonly random: SeededRandom
   readonly manner: DiskManner
-  /** Opens the engine, or opens it again: what was open before is closed. */
+  /** Opens the engine, or opens it again: what was open before is closed, unless the engine is shared. */
   readonly open: () => Promise<Engine>
+  /** Several processes have the log open at the same time, each by an opening of its own. */
+  readonly shared?: boolean
   /** Told of each commit in the moment in which it is durable. */
   readonly committed: (commit: Committed) => void
   /** Told of everything that goes wrong. */
@@ -71,16 +73,26 @@ export class SimulatedDisk {
 
   /** The log for a new process: the driver number grows. */
   async open(scope: Scope): Promise<Engine> {
-    this.#engine = await this.#options.open()
-    const { logId, driver } = this.#engine
-    const write: Commit = (writes) => this.#commit(scope, writes)
+    const opened = await this.#options.open()
+    this.#engine = opened
+    const { logId, driver, drivers } = opened
+    const mine = () => (this.#options.shared === true ? opened : this.engine)
+    const write: Commit = (writes) => this.#commit(scope, mine(), writes)
     const later =
       <Args extends readonly unknown[], T>(what: string, ask: (engine: Engine, ...args: Args) => Promise<T>) =>
       (...args: Args) =>
-        this.#read(scope, what, () => ask(this.engine, ...args))
+        this.#read(scope, what, () => ask(mine(), ...args))
     return {
       logId,
       driver,
+      ...(drivers === undefined
+        ? {}
+        : {
+            drivers: {
+              renew: (untilMs) => this.#read(scope, 'renew', () => drivers.renew(untilMs)),
+              gone: (others, nowMs) => this.#read(scope, 'gone', () => drivers.gone(others, nowMs)),
+            },
+          }),
       commit: this.#options.gather?.(write) ?? write,
       read: later('read', (engine, stream, after, limit) => engine.read(stream, after, limit)),
       head: later('head', (engine, stream) => engine.head(stream)),
@@ -99,7 +111,7 @@ export class SimulatedDisk {
     }
   }
 
-  async #commit(scope: Scope, writes: readonly Write[]): Promise<readonly WriteOutcome[]> {
+  async #commit(scope: Scope, engine: Engine, writes: readonly Write[]): Promise<readonly WriteOutcome[]> {
     const { random, manner, committed, failed } = this.#options
     await scope.delay(this.#takes(manner.commitMs), 'commit is written')
     const fate = random.chance(manner.failing) ? random.pick(['before', 'after'] as const) : 'pass'
@@ -107,7 +119,7 @@ export class SimulatedDisk {
       failed(scope, 'a commit failed, nothing was written')
       throw new ConvokeError('store_unknown', 'the simulated disk failed')
     }
-    const outcomes = await this.engine.commit(writes)
+    const outcomes = await engine.commit(writes)
     committed({ by: scope, writes, outcomes })
     await scope.delay(this.#takes(manner.commitMs), 'commit is answered')
     if (fate === 'pass') return outcomes

@@ -66,6 +66,8 @@ export class Scheduler {
 
   /** Runs until `done`, until nothing waits, or until `stepsMax` tasks have run in all. Answers which it was. */
   async run(done: () => boolean, stepsMax: number): Promise<'done' | 'quiet' | 'too long'> {
+    // What the caller has begun comes first.
+    await allReady()
     for (;;) {
       if (done()) return 'done'
       if (this.#steps >= stepsMax) return 'too long'
@@ -76,8 +78,7 @@ export class Scheduler {
       this.#steps++
       if (this.#trace !== undefined) this.say(task.scope.name, task.label)
       task.run()
-      // Everything that the task made ready runs before the loop has gone round. @see C1
-      await new Promise<void>((resolve) => setImmediate(resolve))
+      await allReady()
     }
   }
 
@@ -111,6 +112,11 @@ export class Scheduler {
     heap[at] = last
     return first
   }
+}
+
+/** Everything that is ready runs before the loop has gone round. @see C1 */
+function allReady(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 function isBefore(a: Task, b: Task): boolean {
