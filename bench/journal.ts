@@ -1,19 +1,22 @@
 /** What it costs to record each step: the same work by an agent that records its steps and by one that records only what it says. */
 import type { Bench } from './support/bench.ts'
+import type { Model } from '../src/domain/model.ts'
 import type { Agent, RunContext } from '../src/runtime/agent.ts'
 import { Committer } from '../src/command/committer.ts'
 import { isTerminal } from '../src/domain/event.ts'
 import { messageId, runId } from '../src/domain/ids.ts'
+import { createModelRegistry } from '../src/model/registry.ts'
 import { Supervisor } from '../src/runtime/supervisor.ts'
 import { openSqliteStore } from '../src/storage/sqlite/store.ts'
 import { Hub } from '../src/stream/hub.ts'
 import { systemClock } from '../src/system/clock.ts'
 import { systemRandom } from '../src/system/random.ts'
 import { perSecond, ratio } from './support/bench.ts'
-import { creation, LOCAL, newFolder, newStream, remove, TOKEN } from './support/log.ts'
+import { creation, LOCAL, newFolder, newStream, remove } from './support/log.ts'
 import { inParallel, interleave, median } from './support/measure.ts'
+import { startProvider } from './support/process.ts'
 
-const RUNS = 1500
+const RUNS = 600
 const AT_ONCE = 64
 const ROUNDS = 5
 /** Model calls of a run, a tool call between each two, and tokens of each. */
@@ -21,11 +24,13 @@ const TURNS = 3
 const TOKENS = 50
 const USAGE = { inputTokens: 1, outputTokens: 1, totalTokens: 2 }
 
-/** A turn's tokens, each in a turn of the loop of its own, as they come from a provider. */
+const PROMPT = [{ role: 'user', content: 'go' }] as const
+let model: Model
+
+/** A turn's tokens, from a model behind HTTP. */
 async function say(context: RunContext): Promise<void> {
-  for (let token = 0; token < TOKENS; token++) {
-    context.emit({ type: 'TextDelta', runId: context.runId, delta: TOKEN })
-    await systemClock.turn()
+  for await (const part of model.stream({ system: '', messages: PROMPT, tools: [], signal: context.signal })) {
+    if (part.type === 'text_delta') context.emit({ type: 'TextDelta', runId: context.runId, delta: part.delta })
     context.signal.throwIfAborted()
   }
 }
@@ -69,14 +74,18 @@ const recorded: Agent = {
 
 export const journal: Bench = {
   name: 'journal',
-  about: `runs of ${TURNS} model calls of ${TOKENS} tokens with a tool call between them, ${AT_ONCE} at once; floor: the same tokens, without intents and results of steps`,
+  about: `runs of ${TURNS} calls of an HTTP model of ${TOKENS} tokens with a tool call between them, ${AT_ONCE} at once; floor: the same tokens, without intents and results of steps`,
   async run() {
     const folder = newFolder()
+    const provider = await startProvider(TOKENS)
+    const providers = { scripted: { kind: 'openai-compatible', baseURL: `${provider.url}/v1` } } as const
+    const telemetry = { log: () => undefined }
+    const registry = createModelRegistry({ providers, aliases: {}, catalog: {}, apiKeys: {}, clock: systemClock, telemetry, discover: false })
+    model = await registry.get('scripted/m')
     const store = await openSqliteStore({ folder, random: systemRandom })
     const hub = new Hub()
     const committer = new Committer(store, hub)
     const agents: Readonly<Record<string, Agent>> = { recorded, unrecorded }
-    const telemetry = { log: () => undefined }
     const supervisor = new Supervisor({ store, hub, committer, clock: systemClock, telemetry, agent: (name) => agents[name], killGroup: () => undefined })
     await supervisor.start()
     const oneRun = async (agent: string) => {
@@ -115,6 +124,7 @@ export const journal: Bench = {
     } finally {
       await supervisor.stop(1000)
       await store.close()
+      await provider.stop()
       remove(folder)
     }
   },

@@ -10,8 +10,10 @@ import { startConvoke } from './support/process.ts'
 
 const SESSIONS = 50
 const PACE_MS = 10
-const ROUNDS = 7
+const ROUNDS = 5
 const ROUND_MS = 2500
+/** How long it takes until nothing more goes into the sockets of a reader that does not read, in ms. */
+const FILL_MS = 4000
 
 export const stalled: Bench = {
   name: 'stalled',
@@ -31,7 +33,9 @@ export const stalled: Bench = {
         })
         streams.push(stream)
       }
-      const talking = Promise.all(sessions.map((session) => say(ours.url, session, `count to ${Math.ceil(((ROUNDS + 1) * 2 * ROUND_MS) / PACE_MS) + 2000}`)))
+      const talking = Promise.all(
+        sessions.map((session) => say(ours.url, session, `count to ${Math.ceil(((ROUNDS + 1) * (2 * ROUND_MS + FILL_MS)) / PACE_MS) + 2000}`)),
+      )
       await talking
       const p99 = async () => {
         delays = []
@@ -45,6 +49,8 @@ export const stalled: Bench = {
           const deaf = await open(`${ours.url}/v1/events?events=all`, 'GET', undefined, agent)
           deaf.on('error', () => undefined)
           deaf.pause()
+          // Until the sockets are full it is a reader like any other.
+          await pause(FILL_MS)
           const figure = await p99()
           deaf.destroy()
           return figure
