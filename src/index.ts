@@ -7,7 +7,17 @@ export type { ToolDefinition } from './tool/define.ts'
 export type { Tool, ToolContext, ToolResult } from './domain/tool.ts'
 export type { Agent, RunContext } from './runtime/agent.ts'
 export { defineAgent } from './runtime/define.ts'
-export type { AgentContext, AgentDefinition, AgentInput, DefinedAgent, StepContext, StepOptions } from './runtime/define.ts'
+export type {
+  AgentContext,
+  AgentDefinition,
+  AgentInput,
+  ApprovalAnswer,
+  ApprovalRequest,
+  ArrivedMessage,
+  DefinedAgent,
+  StepContext,
+  StepOptions,
+} from './runtime/define.ts'
 export { StepError, StepInterrupted } from './runtime/step-errors.ts'
 export { ConvokeError } from './domain/errors.ts'
 export type { ErrorCode } from './domain/errors.ts'

@@ -134,6 +134,36 @@ test('an agent that is a function runs its steps, and what it answers is what it
   expect(payload(found, 'run_completed')).toMatchObject({ total_turns: 1, stop_reason: 'completed' })
 })
 
+test('an agent that asks is answered like a tool call, also where it asks while it waits', async () => {
+  const careful = defineAgent({
+    name: 'careful',
+    async run(ctx) {
+      const second = async () => {
+        await ctx.step('look', async () => undefined)
+        return ctx.approve('then', { name: 'second', arguments: { n: 2 } })
+      }
+      const answers = await Promise.all([ctx.approve('first', { name: 'first', arguments: { n: 1 } }), second()])
+      return answers.map(({ action, content = '', by }) => `${action} ${content} ${by}`).join(', ')
+    },
+  })
+  const { url } = await start({ agents: [careful] })
+  const session = (await ask(url, 'POST', '/v1/sessions', { title: 'parts', agent: 'careful' })).json.id as string
+  const sent = await ask(url, 'POST', `/v1/sessions/${session}/messages`, { message: { role: 'user', content: 'go' } })
+  const stream = `${url}/v1/sessions/${session}/events?after=${sent.json.position - 1}&until=run_end`
+  let asked = 0
+  await frames(stream, {}, ({ event }) => event === 'waiting_for_tool_approval' && ++asked === 2)
+  const pending = await ask(url, 'GET', `/v1/sessions/${session}/tools/pending`)
+  expect(pending.json.tool_calls).toMatchObject([
+    { name: 'first', arguments: { n: 1 } },
+    { name: 'second', arguments: { n: 2 } },
+  ])
+  const [first, second] = pending.json.tool_calls as readonly { readonly id: string }[]
+  const { run_id } = pending.json
+  await ask(url, 'POST', `/v1/sessions/${session}/tools/decisions`, { run_id, decisions: { [second?.id ?? '']: { action: 'custom_result', content: 'mine' } } })
+  await ask(url, 'POST', `/v1/sessions/${session}/tools/${first?.id}/decision`, { run_id, action: 'accept' })
+  expect(payload(await frames(stream), 'text_complete')).toMatchObject({ text: 'accept  local, custom_result mine local' })
+})
+
 test.each(['', 'two words', 'a/b', 'x'.repeat(65), '.hidden'])('an agent is not called %j', (name) => {
   expect(() => defineAgent({ name, run: () => undefined })).toThrow('1 to 64')
 })

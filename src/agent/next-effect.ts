@@ -5,14 +5,11 @@
  * E2. A steering message goes before everything that has not started: open calls are skipped, then it is taken in.
  * E3. A follow-up is taken in only where the run would end.
  */
+import { DENIED_RESULT, REJECTED_RESULT } from '../domain/decide-calls.ts'
 import type { RunState, TurnCall, Waiting } from './run-state.ts'
 
 /** The result of a call that a steering message made pointless. */
 export const SKIPPED_RESULT = 'Skipped due to steering update'
-/** The result of a call that a person or the policy refused. */
-export const REJECTED_RESULT = 'Tool call rejected by user'
-/** The result of a call that policy denies. */
-export const DENIED_RESULT = 'Tool call denied by policy'
 
 /** The next thing to do. */
 export type Effect =

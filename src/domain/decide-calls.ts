@@ -14,6 +14,11 @@ import type { OpenCall, SessionState } from './session.ts'
 import { ConvokeError } from './errors.ts'
 import { evolve } from './session.ts'
 
+/** The result of a call that a person refused. */
+export const REJECTED_RESULT = 'Tool call rejected by user'
+/** The result of a call that policy denies. */
+export const DENIED_RESULT = 'Tool call denied by policy'
+
 /** Answers calls of the active run, or repeats answers to those of the last one. */
 export function decideCalls(state: SessionState, command: DecideCalls, asker: Principal): Decision {
   const known = state.run?.id ?? state.lastRun?.id

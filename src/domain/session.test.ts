@@ -157,6 +157,19 @@ describe('what an event changes', () => {
     ])
   })
 
+  test('calls of one turn are bounded: of a turn that proposes again and again the oldest that have ended go first (S3)', () => {
+    const proposal = (id: string): StreamEvent => ({ ...S.ToolCallsProposed, calls: [{ id, name: 'bash', arguments: {}, disposition: 'ask' }] })
+    const ended = (id: string): StreamEvent => ({ ...S.ToolCompleted, toolCallId: id })
+    const many = Array.from({ length: 300 }, (_, index) => [proposal(`n${index}`), ended(`n${index}`)]).flat()
+    const { calls } = given([...WAITING, ...many])
+    expect(calls).toHaveLength(256)
+    expect([calls[0], calls[1], calls.at(-1)]).toMatchObject([
+      { id: 'c1', status: 'asked' },
+      { id: 'n45', status: 'ended' },
+      { id: 'n299', status: 'ended' },
+    ])
+  })
+
   test.each<[string, readonly StreamEvent[], string]>([
     ['is asked about', [S.ApprovalRequested], 'asked'],
     ['is decided', [S.ApprovalRequested, S.ApprovalDecided], 'decided'],

@@ -54,6 +54,8 @@ export interface ActiveRun {
   readonly turnOpen: boolean
   /** A model call is under way. */
   readonly calling: boolean
+  /** The turn that `calls` are of. */
+  readonly callsOf?: number
   /** Steps of an own agent under way; absent for none. */
   readonly steps?: number
   readonly cancelling: boolean
@@ -214,8 +216,7 @@ function evolveRun(state: SessionState, event: StreamEvent, position: Position):
     case 'TurnCompleted':
       return run.turnOpen ? set({ turnOpen: false, calling: false }) : state
     case 'ToolCallsProposed':
-      // A turn of an own agent may propose again while calls of it are open.
-      return { ...state, calls: [...state.calls.filter(({ status }) => status !== 'ended'), ...event.calls.map((call) => openCall(call, position))] }
+      return { ...state, run: { ...run, callsOf: run.turn }, calls: proposed(state.calls, run, event.calls, position) }
     default:
       return evolveCalls(state, event)
   }
@@ -245,6 +246,14 @@ function messageAdded(state: SessionState, run: ActiveRun, event: Extract<Stream
   if (event.message.role === 'assistant') return { ...state, run: { ...run, calling: false } }
   const queue = state.queue.filter((waiting) => waiting.messageId !== event.messageId)
   return queue.length === state.queue.length ? state : { ...state, queue }
+}
+
+/** An own agent may propose again while calls of the same turn are open: then the older ones stay, the oldest that have ended excepted where they are too many (S3). */
+function proposed(known: readonly OpenCall[], run: ActiveRun, calls: readonly ProposedCall[], position: Position): readonly OpenCall[] {
+  const added = calls.map((call) => openCall(call, position))
+  if (run.callsOf !== run.turn || known.every(({ status }) => status === 'ended')) return added
+  let excess = known.length + added.length - CALLS_MAX
+  return [...known.filter(({ status }) => status !== 'ended' || excess-- <= 0), ...added]
 }
 
 function openCall(call: ProposedCall, position: Position): OpenCall {

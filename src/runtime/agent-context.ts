@@ -1,10 +1,14 @@
 /** What an own agent's function is given, over one invocation. */
+import type { Disposition, RunOptions } from '../domain/event.ts'
 import type { Message } from '../domain/message.ts'
 import type { AgentContext, StepContext, StepOptions } from './define.ts'
 import type { Clock, Random, Telemetry } from '../domain/ports.ts'
 import type { SessionReads } from '../projection/reads.ts'
 import type { Invocation } from './invocation.ts'
 import { textOf } from '../domain/message.ts'
+import { takeApproval } from './asking.ts'
+import { takeMessages } from './messages.ts'
+import { takeSaid } from './speech.ts'
 import { takeInstant, takeStep } from './steps.ts'
 
 /** Messages that `history` answers, unless the agent says otherwise. */
@@ -18,6 +22,8 @@ export interface ReplayParts {
   readonly random: Random
   readonly telemetry: Telemetry
   readonly reads: Pick<SessionReads, 'history'>
+  /** What policy says of a call of that name. */
+  readonly dispositionOf: (options: RunOptions, name: string) => Disposition
 }
 
 type StepFn<T> = (step: StepContext) => T | Promise<T>
@@ -42,6 +48,9 @@ export function agentContext(invocation: Invocation, parts: ReplayParts): AgentC
       const [told, fn] = typeof second === 'function' ? [{}, second] : [second, third as StepFn<T>]
       return invocation.do(() => takeStep(invocation, { ...told, key, fn })) as Promise<T>
     },
+    emit: (text) => invocation.do(() => takeSaid(invocation, text)),
+    approve: (key, request) => invocation.do(() => takeApproval(invocation, key, request, (name) => parts.dispositionOf(options, name))),
+    messages: () => invocation.do(() => takeMessages(invocation)),
     now: () => takeInstant(invocation, 'now', () => clock.nowMs()) as number,
     random: () => takeInstant(invocation, 'random', () => random.fraction()) as number,
     uuid: () => takeInstant(invocation, 'uuid', () => random.uuid()) as string,

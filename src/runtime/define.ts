@@ -25,6 +25,30 @@ export interface StepContext {
   readonly attempt: number
   /** Aborted on cancel, on time-out, and when the server's stop runs out of time. */
   readonly signal: AbortSignal
+  /**
+   * Says the next piece of text, as it comes. All pieces are one message when the step has its result; a try that failed or was cut off
+   * is superseded where another follows. Resolves when more may follow: await it. At most 262,144 bytes.
+   */
+  readonly emit: (text: string) => Promise<void>
+}
+
+/** A question to a person about one action. */
+export interface ApprovalRequest {
+  /** What is to be done: letters, digits, `_` and `-`, at most 64. Policy and `auto_approve` know it by this name, like a tool's. */
+  readonly name: string
+  /** With what, as JSON. The answer holds for exactly these. */
+  readonly arguments?: unknown
+  /** Said before the question. */
+  readonly reason?: string
+}
+
+/** The answer to a question. */
+export interface ApprovalAnswer {
+  readonly action: 'accept' | 'reject' | 'custom_result'
+  /** What the person answered in the action's place. */
+  readonly content?: string
+  /** Who answered: a user, or `policy`. */
+  readonly by: UserId | 'policy'
 }
 
 /** The message that started a run. */
@@ -67,6 +91,17 @@ export interface AgentContext {
    */
   step<T>(key: string, fn: (step: StepContext) => T | Promise<T>): Promise<T>
   step<T>(key: string, options: StepOptions, fn: (step: StepContext) => T | Promise<T>): Promise<T>
+  /** Says a finished message, once. Resolves when it is durable. At most 262,144 bytes. */
+  emit(text: string): Promise<void>
+  /**
+   * Asks a person, as a tool call is asked about: any client may answer, also days later. It does not settle while the answer is not there:
+   * the invocation may be dropped, and the answer invokes the function anew, from the top.
+   *
+   * @param key As of a step.
+   */
+  approve(key: string, request: ApprovalRequest): Promise<ApprovalAnswer>
+  /** Takes in the messages that have arrived for this session since the run began. Those that are not taken in start the next run. */
+  messages(): Promise<readonly ArrivedMessage[]>
   /** Milliseconds since the Unix epoch; the same in each replay. As `random` and `uuid` it is told apart by its order among its kind. */
   now(): number
   /** A number in [0, 1); the same in each replay. */
@@ -80,7 +115,7 @@ export interface AgentDefinition {
   /** Letters, digits, `.`, `_` and `-`, at most 64. */
   readonly name: string
   /** Does the work. What it answers is the last thing that the agent says; nothing ends the run silently; what it throws ends the run as failed. */
-  run(ctx: AgentContext): Promise<string | void> | string | void
+  run(ctx: AgentContext): Promise<string | null | void> | string | null | void
 }
 
 /** An agent that `defineAgent` made, for the configuration's `agents`. */

@@ -5,10 +5,13 @@
  * N2. After a cancel everything that it awaits rejects, once, with the reason of the cancel.
  * N3. When the server stops, what is under way ends, and nothing else begins.
  */
+import type { Disposition, MessageEvent, RunEvent } from '../domain/event.ts'
+import type { Json } from '../domain/message.ts'
 import type { Clock, Random } from '../domain/ports.ts'
 import type { DriverEvent, RunContext } from './agent.ts'
 import type { Journal } from './journal.ts'
 import { ConvokeError } from '../domain/errors.ts'
+import { Voice } from './voice.ts'
 
 /** Steps, calls and texts of one run. */
 export const JOURNAL_ENTRIES_MAX = 10_000
@@ -43,11 +46,32 @@ export interface Frame {
   giveUp(why: Fatal | Left): void
 }
 
+/** A question to a person, on its way. */
+export interface Question {
+  readonly id: string
+  readonly name: string
+  readonly arguments: Json
+  readonly reason: string
+  readonly disposition: Disposition
+}
+
+/** What is said in a step, as it stands. */
+export interface Speaking {
+  /** Ends it where it stands. Answers the text so far, as a message that was cut off. */
+  hush(): readonly (RunEvent | MessageEvent)[]
+}
+
 /** One run of the function. */
 export class Invocation {
   readonly frame: Frame
   /** Names it without holding it. */
   readonly token = Symbol('invocation')
+  readonly voice = new Voice()
+  /** What is said in a step now. */
+  speaking: Speaking | undefined
+  /** Questions that are not asked yet, and the write that will ask them. */
+  readonly questions: Question[] = []
+  asking: Promise<void> | undefined
   readonly #keys = new Set<string>()
   readonly #ordinals = new Map<string, number>()
   readonly #rejects = new Set<(reason: unknown) => void>()
@@ -125,7 +149,10 @@ export class Invocation {
     if (typeof key !== 'string' || key === '' || key.length > KEY_CHARS_MAX || key.startsWith('~'))
       throw new ConvokeError('agent_failed', `a key has 1 to ${KEY_CHARS_MAX} characters and no ~ in front: ${JSON.stringify(key)} does not`)
     if (this.#keys.has(key))
-      throw new ConvokeError('agent_failed', `the key ${JSON.stringify(key)} is used twice in one run: in a loop, add what differs to it`)
+      throw new ConvokeError(
+        'agent_failed',
+        `the key ${JSON.stringify(key)} is used twice in one run: each step and question has its own; in a loop, add what differs to it`,
+      )
     this.#keys.add(key)
     this.#requireRoom()
   }

@@ -3,8 +3,8 @@
  *
  * Everything that the function is answered without doing it again is here. Bounded: see `steps.ts` for how many, `journal-value.ts` for how large.
  */
-import type { Delivery, DecisionAction, Disposition, Recorded, StreamEvent } from '../domain/event.ts'
-import type { MessageId, Position, RunId, UserId } from '../domain/ids.ts'
+import type { DecisionAction, Disposition, Recorded, StreamEvent } from '../domain/event.ts'
+import type { Position, RunId, UserId } from '../domain/ids.ts'
 import type { Json, Message } from '../domain/message.ts'
 import type { QueuedMessage } from '../domain/session.ts'
 import type { Failure } from './step-errors.ts'
@@ -46,6 +46,8 @@ export class Journal {
   /** The message that started the run. */
   input: Message | undefined
   waiting: readonly WaitingMessage[]
+  /** Messages that waited and were taken in, by id. */
+  readonly taken = new Map<string, WaitingMessage>()
   turn = 0
   turnOpen = false
   attempt = 0
@@ -73,7 +75,7 @@ export class Journal {
     if (!('runId' in event) || event.runId !== this.runId) return
     switch (event.type) {
       case 'MessageAdded':
-        return this.#message(event.messageId, event.message)
+        return this.#message(event)
       case 'TextDelta':
       case 'ThinkingDelta':
         this.textFrom ??= position
@@ -104,14 +106,19 @@ export class Journal {
     const { messageId, delivery, message } = event
     // The queue as it stood when the driver began may hold it already.
     if (this.waiting.some((known) => known.messageId === messageId)) return
-    const waiting: WaitingMessage = { messageId, delivery: delivery satisfies Delivery, message }
+    const waiting: WaitingMessage = { messageId, delivery, message }
     this.waiting = event.front === true ? [waiting, ...this.waiting] : [...this.waiting, waiting]
   }
 
-  #message(id: MessageId, message: Message): void {
-    if (message.role === 'assistant') this.textFrom = undefined
-    else this.input ??= message
-    this.waiting = this.waiting.filter(({ messageId }) => messageId !== id)
+  #message({ messageId, message, delivery }: Extract<StreamEvent, { type: 'MessageAdded' }>): void {
+    if (message.role === 'assistant') {
+      this.textFrom = undefined
+      return
+    }
+    // The first one started the run; it may have waited for that, too.
+    if (this.input === undefined) this.input = message
+    else if (delivery !== undefined) this.taken.set(messageId, { messageId, message, delivery })
+    this.waiting = this.waiting.filter((waiting) => waiting.messageId !== messageId)
   }
 
   #step(event: Extract<StreamEvent, { type: 'StepStarted' | 'StepCompleted' | 'StepFailed' }>): void {

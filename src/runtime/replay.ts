@@ -5,18 +5,17 @@
  * Y2. An invocation that only waits for answers is dropped; the first answer invokes the function anew. Nothing of it is held meanwhile.
  * Y3. The run ends once, in one write with the last thing said and a result for each call that is open.
  */
-import type { RunEvent, MessageEvent, StopReason } from '../domain/event.ts'
+import type { RunEvent, MessageEvent } from '../domain/event.ts'
 import type { SessionState } from '../domain/session.ts'
 import type { RunContext, RunEnd } from './agent.ts'
 import type { AgentContext, DefinedAgent } from './define.ts'
 import { CANCELLED_RESULT, UNKNOWN_RESULT } from '../domain/decide-cancel.ts'
 import { ERROR_CODES, type ErrorCode } from '../domain/errors.ts'
-import { messageId } from '../domain/ids.ts'
 import { RunGone } from './agent.ts'
 import { agentContext, type ReplayParts } from './agent-context.ts'
 import { Invocation, Left, type Fatal, type Frame } from './invocation.ts'
 import { Journal } from './journal.ts'
-import { requireText, spoken, turnEnd, turnStart } from './speech.ts'
+import { requireText, spoken, supersededBy, turnEnd, turnStart } from './speech.ts'
 
 /** How long steps may take to end after a cancel, in ms, before the run ends without them. */
 export const CANCEL_GRACE_MS = 100
@@ -58,6 +57,8 @@ export class Replay {
     const { context, journal } = this.#frame
     await context.follow((recorded) => journal.fold(recorded))
     this.#listen()
+    // What a dead process was saying does not count: it is said again, or not at all.
+    if (journal.textFrom !== undefined) await context.record(...supersededBy(journal))
     this.#invoke()
     for (;;) {
       const seen = this.#pokes
@@ -154,8 +155,8 @@ export class Replay {
     const invocation = this.#current
     invocation?.cancel(reason)
     await this.#graceOf(invocation)
-    const closing = this.#closing('cancelled')
-    return this.#finish({ outcome: { kind: 'completed', stopReason: 'cancelled' }, closing })
+    await this.#hush()
+    return this.#finish({ outcome: { kind: 'completed', stopReason: 'cancelled' }, closing: this.#closing('cancelled') })
   }
 
   async #graceOf(invocation: Invocation | undefined): Promise<void> {
@@ -170,22 +171,30 @@ export class Replay {
 
   async #end(settled: Settled): Promise<boolean> {
     if ('error' in settled) return this.#fail(settled.error)
-    const { answer = '' } = settled
+    const answer = settled.answer ?? ''
     try {
       requireText(answer, 'what an agent answers')
     } catch (error) {
       return this.#fail(error)
     }
-    return this.#finish({ outcome: { kind: 'completed', stopReason: 'completed' satisfies StopReason }, closing: this.#closing('stop', answer) })
+    await this.#hush()
+    return this.#finish({ outcome: { kind: 'completed', stopReason: 'completed' }, closing: this.#closing('stop', answer) })
   }
 
-  #fail(error: unknown): Promise<boolean> {
+  async #fail(error: unknown): Promise<boolean> {
     const code = codeOf(error)
     const message = error instanceof Error ? error.message : String(error)
     const { sessionId, runId } = this.#frame.context
     const stack = error instanceof Error ? (error.stack ?? message) : message
     this.#parts.telemetry.log('error', 'agent failed', { agent: this.#agent.name, session: sessionId, run: runId, code, error: stack })
+    await this.#hush()
     return this.#finish({ outcome: { kind: 'failed', code, error: message.slice(0, MESSAGE_CHARS_MAX) }, closing: this.#closing('error') })
+  }
+
+  /** What a step was saying when the run ends is kept as a message that was cut off. */
+  async #hush(): Promise<void> {
+    const cutOff = this.#current?.speaking?.hush() ?? []
+    if (cutOff.length > 0) await this.#frame.context.record(...cutOff)
   }
 
   async #finish(end: Pick<RunEnd, 'outcome' | 'closing'>): Promise<boolean> {
@@ -203,8 +212,10 @@ export class Replay {
       const result = call.status === 'started' ? UNKNOWN_RESULT : CANCELLED_RESULT
       return { type: 'ToolCompleted', runId, toolCallId: call.id, toolName: call.name, result, isError: true }
     })
-    if (text === '') return journal.turnOpen ? [...results, turnEnd(journal, how)] : results
-    return [...results, ...turnStart(journal), ...spoken(journal, messageId(random.uuid()), text), turnEnd(journal, how)]
+    // A turn that was opened a moment ago may not be in the journal yet.
+    const turnOpen = journal.turnOpen || this.#current?.speaking !== undefined
+    if (text === '') return turnOpen ? [...results, turnEnd(journal, how)] : results
+    return [...results, ...turnStart(journal), ...spoken(journal, random.uuid(), text), turnEnd(journal, how)]
   }
 }
 

@@ -5,6 +5,7 @@
  * T2. A step that a dead process left is run again only if it is declared repeatable; else the journal says that it was interrupted, for good.
  * T3. What the function is answered is what the journal holds, also the first time.
  */
+import type { RunEvent } from '../domain/event.ts'
 import type { Json } from '../domain/message.ts'
 import type { StepContext, StepOptions } from './define.ts'
 import type { Invocation } from './invocation.ts'
@@ -13,6 +14,7 @@ import { ConvokeError } from '../domain/errors.ts'
 import { RunGone } from './agent.ts'
 import { Fatal, Left } from './invocation.ts'
 import { hashOf, jsonOf } from './journal-value.ts'
+import { Speech } from './speech.ts'
 import { errorOf, failureOf, type Failure } from './step-errors.ts'
 
 /** Characters that all results of one run may have before its last step. */
@@ -27,7 +29,18 @@ export const STEP_RETRY_MS_MAX = 60_000
 /** A step that is to be done or replayed. */
 export interface Step<T> extends StepOptions {
   readonly key: string
-  readonly fn: (step: StepContext) => T | Promise<T>
+  readonly fn: (step: InnerStepContext) => T | Promise<T>
+  /** The model that the step's turn names. */
+  readonly model?: string
+  /** The pause before the next try, in ms, in place of what `retry` says. */
+  readonly retryMs?: (attempt: number, thrown: unknown) => number | undefined
+  /** Events that go before the step's result. */
+  readonly closing?: () => readonly RunEvent[]
+}
+
+/** What steps of ours are given besides. */
+export interface InnerStepContext extends StepContext {
+  readonly speech: Speech
 }
 
 /** Answers the step's result, from the journal or by doing it. */
@@ -65,20 +78,25 @@ async function tryStep<T>(invocation: Invocation, step: Step<T>, inputHash: stri
     if (retryAtMs !== undefined) await pause(invocation, retryAtMs)
     attempt++
     await invocation.record({ type: 'StepStarted', runId, key, attempt, ...(inputHash === undefined ? {} : { inputHash }) })
-    const outcome = await runOnce(invocation, step, attempt)
+    const speech = new Speech(invocation, step.model)
+    const outcome = await runOnce(invocation, step, attempt, speech)
     if ('result' in outcome) {
-      await invocation.record({ type: 'StepCompleted', runId, key, result: outcome.result, attempt })
+      await speech.complete(...(step.closing?.() ?? []), { type: 'StepCompleted', runId, key, result: outcome.result, attempt })
       return outcome.result
     }
-    retryAtMs = retryTime(invocation, step, attempt)
-    await invocation.record({ type: 'StepFailed', runId, key, attempt, ...outcome.failure, ...(retryAtMs === undefined ? {} : { retryAtMs }) })
-    if (retryAtMs === undefined) throw errorOf(key, outcome.failure)
+    const failed = { type: 'StepFailed', runId, key, attempt, ...failureOf(outcome.thrown) } as const
+    retryAtMs = retryTime(invocation, step, attempt, outcome.thrown)
+    if (retryAtMs === undefined) {
+      await speech.cutOff(failed)
+      throw errorOf(key, failureOf(outcome.thrown))
+    }
+    await speech.supersede({ ...failed, retryAtMs })
   }
 }
 
-type Outcome = { readonly result: Json } | { readonly failure: Failure }
+type Outcome = { readonly result: Json } | { readonly thrown: unknown }
 
-async function runOnce<T>(invocation: Invocation, { key, fn, timeoutMs }: Step<T>, attempt: number): Promise<Outcome> {
+async function runOnce<T>(invocation: Invocation, { key, fn, timeoutMs }: Step<T>, attempt: number, speech: Speech): Promise<Outcome> {
   const { context, clock } = invocation.frame
   const late = new AbortController()
   const signal = AbortSignal.any([context.signal, late.signal])
@@ -92,20 +110,26 @@ async function runOnce<T>(invocation: Invocation, { key, fn, timeoutMs }: Step<T
     })
   })
   try {
-    const work = (async () => fn({ attempt, signal }))()
+    const work = (async () => fn({ attempt, signal, emit: (text) => speech.say(text), speech }))()
     return { result: jsonOf(await Promise.race([work, timeout]), `the result of the step ${key}`) }
   } catch (error) {
     // What a stop or a takeover cut off has not failed: whoever drives the run next decides about it.
     if (context.signal.aborted && context.signal.reason instanceof RunGone) throw new Left(context.signal.reason)
-    return { failure: failureOf(error) }
+    return { thrown: error }
   } finally {
     takeBack()
   }
 }
 
-function retryTime({ frame }: Invocation, { retry }: Step<unknown>, attempt: number): number | undefined {
-  if (retry === undefined || attempt >= Math.min(retry.attempts, STEP_ATTEMPTS_MAX) || frame.context.signal.aborted) return undefined
-  return frame.clock.nowMs() + Math.min((retry.delayMs ?? STEP_RETRY_MS) * 2 ** (attempt - 1), STEP_RETRY_MS_MAX)
+function retryTime({ frame }: Invocation, step: Step<unknown>, attempt: number, thrown: unknown): number | undefined {
+  if (frame.context.signal.aborted) return undefined
+  const delayMs = step.retryMs === undefined ? retryMs(step, attempt) : step.retryMs(attempt, thrown)
+  return delayMs === undefined ? undefined : frame.clock.nowMs() + delayMs
+}
+
+function retryMs({ retry }: Step<unknown>, attempt: number): number | undefined {
+  if (retry === undefined || attempt >= Math.min(retry.attempts, STEP_ATTEMPTS_MAX)) return undefined
+  return Math.min((retry.delayMs ?? STEP_RETRY_MS) * 2 ** (attempt - 1), STEP_RETRY_MS_MAX)
 }
 
 /** Waits between tries. A stop leaves the rest of it to the next process. */

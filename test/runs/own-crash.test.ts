@@ -5,7 +5,7 @@ import type { Recorded } from '../../src/domain/event.ts'
 import type { Fate } from '../../src/testing/failing-store.ts'
 import { isTerminal } from '../../src/domain/event.ts'
 import { StepInterrupted, defineAgent, type AgentContext } from '../../src/index.ts'
-import { ENGINES, rig, type Rig, type RigOptions } from './rig.ts'
+import { ASK_ALL, ENGINES, rig, type Rig, type RigOptions } from './rig.ts'
 
 /** What really happened, however often the process died. */
 type Ledger = Map<string, number>
@@ -32,8 +32,29 @@ async function work(ctx: AgentContext, ledger: Ledger): Promise<string> {
       }),
     ),
   )
+  await ctx.emit('all pages read')
+  const [sent, kept] = await Promise.all([
+    ctx.approve('may send', { name: 'send', arguments: { pages }, reason: 'Shall I?' }),
+    ctx.approve('may keep', { name: 'keep' }),
+  ])
+  const draft = await ctx.step('draft', { repeatable: true }, async ({ emit }) => {
+    await emit('a draft ')
+    await emit('of it')
+    return 'draft'
+  })
   const later = ctx.uuid()
-  return JSON.stringify({ found: look.found, paid, pages, ids: id !== later })
+  return JSON.stringify({ found: look.found, paid, pages, ids: id !== later, sent: sent.action, kept: kept.action, draft })
+}
+
+/** Answers the run's questions as a person would: one by one, again if it is unknown whether it was heard. */
+async function answer(r: Rig): Promise<void> {
+  const { toolCallIds } = await r.until('ApprovalRequested')
+  const state = await r.store.state(r.id)
+  const runId = state?.run?.id
+  if (runId === undefined) return
+  const [first = '', second = ''] = toolCallIds
+  await r.execute({ type: 'DecideCalls', runId, decisions: [{ toolCallId: second, action: 'custom_result', content: 'no need' }] })
+  await r.execute({ type: 'DecideCalls', runId, decisions: [{ toolCallId: first, action: 'accept' }] })
 }
 
 interface Cut {
@@ -52,11 +73,15 @@ async function runThrough(engine: RigOptions['engine'], cuts: readonly Cut[], le
   const [first = NONE, ...later] = cuts
   // The first two commits are the client's: the session and its message.
   const fate = fateOf(first.at === 0 ? NONE : { ...first, at: first.at + 2 })
-  let r = await rig({ own: [agent], fateOf: fate, ...(engine === undefined ? {} : { engine }) }, { agent: 'own' })
+  let r = await rig({ own: [agent], policy: ASK_ALL, fateOf: fate, ...(engine === undefined ? {} : { engine }) }, { agent: 'own' })
   await r.send('go')
   const { run } = r
   let deaths = 0
-  const live = (life: Rig) => Promise.race([life.ended(run).then(() => 'ended' as const), life.store.cut.then(() => 'dead' as const)])
+  const live = (life: Rig) => {
+    // A dead process answers nobody; one that ended needs no answer.
+    answer(life).catch(() => undefined)
+    return Promise.race([life.ended(run).then(() => 'ended' as const), life.store.cut.then(() => 'dead' as const)])
+  }
   for (const cut of [...later, NONE]) {
     if ((await live(r)) === 'ended') break
     deaths++
@@ -66,20 +91,45 @@ async function runThrough(engine: RigOptions['engine'], cuts: readonly Cut[], le
   return { last: r, deaths, log: (await r.beneath.read(r.id, 0, 512))?.events ?? [] }
 }
 
+/** The text that a reader has at the end who drops what was superseded. */
+function shownText(log: readonly Recorded[]): string {
+  let shown: { readonly position: number; readonly delta: string }[] = []
+  for (const { event, position } of log) {
+    if (event.type === 'TextDelta') shown.push({ position, delta: event.delta })
+    if (event.type === 'AttemptSuperseded') shown = shown.filter((piece) => piece.position < event.from)
+  }
+  return shown.map(({ delta }) => delta).join('')
+}
+
 /** What must hold of a finished log, however often its run was cut. */
 function check(log: readonly Recorded[], ledger: Ledger): void {
   expect(log.map(({ position }) => position)).toEqual(log.map((_, index) => index + 1))
   const events = log.map(({ event }) => event)
-  expect(events.filter(isTerminal)).toMatchObject([{ type: 'RunCompleted', stopReason: 'completed', totalTurns: 1 }])
-  const said = events.flatMap((event) => (event.type === 'TextCompleted' ? [JSON.parse(event.text) as { paid: string }] : []))
-  expect(said).toEqual([{ found: 2, paid: expect.any(String) as string, pages: [10, 20, 30], ids: true }])
+  expect(events.filter(isTerminal)).toMatchObject([{ type: 'RunCompleted', stopReason: 'completed', totalTurns: 4 }])
+  const messages = events.flatMap((event) => (event.type === 'MessageAdded' && event.message.role === 'assistant' ? [event.message.content] : []))
+  const texts = messages.map((content) => (typeof content === 'string' ? [content] : content.flatMap((part) => (part.type === 'text' ? [part.text] : []))))
+  expect(texts.flat().slice(0, 3)).toEqual(['all pages read', 'Shall I?', 'a draft of it'])
+  expect(texts.flat()).toHaveLength(4)
+  const said = JSON.parse(texts.flat()[3] ?? '') as { readonly paid: string }
+  expect(said).toEqual({ found: 2, paid: expect.any(String) as string, pages: [10, 20, 30], ids: true, sent: 'accept', kept: 'custom_result', draft: 'draft' })
+  expect(shownText(log)).toEqual(texts.flat().join(''))
+  const results = events.flatMap((event) => (event.type === 'ToolCompleted' ? [[event.toolName, event.result]] : []))
+  expect(results.toSorted(([a = ''], [b = '']) => a.localeCompare(b))).toEqual([
+    ['keep', 'no need'],
+    ['send', 'approved'],
+  ])
+  const turns = (type: string) => events.flatMap((event) => (event.type === type && 'turn' in event ? [event.turn] : []))
+  expect([turns('TurnStarted'), turns('TurnCompleted')]).toEqual([
+    [1, 2, 3, 4],
+    [1, 2, 3, 4],
+  ])
   const done = events.flatMap((event) => (event.type === 'StepCompleted' ? [event.key] : []))
   expect(done.toSorted()).toEqual([...new Set(done)].toSorted())
   // What may not be repeated ran once, or it was said that nobody knows.
   expect(ledger.get('pay') ?? 0).toBeLessThanOrEqual(1)
   const interrupted = events.filter((event) => event.type === 'StepFailed')
-  expect(interrupted).toMatchObject(said[0]?.paid === 'paid' ? [] : [{ key: 'pay', code: 'step_interrupted' }])
-  if (said[0]?.paid === 'paid') expect(ledger.get('pay')).toBe(1)
+  expect(interrupted).toMatchObject(said.paid === 'paid' ? [] : [{ key: 'pay', code: 'step_interrupted' }])
+  if (said.paid === 'paid') expect(ledger.get('pay')).toBe(1)
 }
 
 const whole: Ledger = new Map()
@@ -92,7 +142,7 @@ const points = Array.from({ length: commits }, (_, index) => [
 ]).flat()
 
 test('the agent has enough commits to be cut at; undisturbed, each step runs once', () => {
-  expect(commits).toBeGreaterThan(5)
+  expect(commits).toBeGreaterThan(15)
   expect([...whole.values()]).toEqual([1, 1, 1, 1, 1])
 })
 

@@ -162,7 +162,10 @@ describe('a step', () => {
       await ctx.step('page', () => 1)
       await ctx.step('page', () => 2)
     })
-    expect(await endOf(r)).toMatchObject({ code: 'agent_failed', error: 'the key "page" is used twice in one run: in a loop, add what differs to it' })
+    expect(await endOf(r)).toMatchObject({
+      code: 'agent_failed',
+      error: 'the key "page" is used twice in one run: each step and question has its own; in a loop, add what differs to it',
+    })
   })
 
   test.each(['', '~now:1', 'x'.repeat(201), 5])('whose key is %j is refused', async (key) => {

@@ -52,16 +52,17 @@ function pendingTools(context: V1Context): Route {
       const state = await context.store.state(summary.id)
       const asked = state?.calls.filter((open) => open.status === 'asked') ?? []
       if (state?.run === undefined) return { status: 200, json: { run_id: null, tool_calls: [] } }
-      const calls = await proposedCalls(context, summary.id, asked[0]?.proposedAt)
-      const pending = calls.filter((proposed) => asked.some((open) => open.id === proposed.id))
+      // An own agent may ask while it waits for other answers.
+      const places = [...new Set(asked.map(({ proposedAt }) => proposedAt))]
+      const calls = await Promise.all(places.map((place) => proposedCalls(context, summary.id, place)))
+      const pending = calls.flat().filter((proposed) => asked.some((open) => open.id === proposed.id))
       return { status: 200, json: { run_id: state.run.id, tool_calls: pending } }
     },
   }
 }
 
 /** The calls of the event at `position`, in the wire's shape. */
-async function proposedCalls(context: V1Context, id: SessionId, position: number | undefined): Promise<readonly wire.ToolCall[]> {
-  if (position === undefined) return []
+async function proposedCalls(context: V1Context, id: SessionId, position: number): Promise<readonly wire.ToolCall[]> {
   const page = await context.store.read(id, position - 1, 1)
   const event = page?.events[0]?.event
   if (event?.type !== 'ToolCallsProposed') return []
