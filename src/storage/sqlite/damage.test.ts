@@ -1,7 +1,8 @@
 /** What a disk or a hand has taken from a log is said at the start, and never passed over. */
-import { cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { ConvokeError } from '../../domain/errors.ts'
 import { sessionId, type SessionId } from '../../domain/ids.ts'
@@ -30,6 +31,7 @@ beforeAll(async () => {
   const before = await open()
   for (const id of ids.slice(0, 4)) await before.commit([create(id)])
   await before.close()
+  cpSync(join(data, 'convoke.db'), join(base, 'closed.db'))
   const store = await open()
   ends = []
   for (const id of ids.slice(4)) {
@@ -148,36 +150,44 @@ test.each(['missing', 'empty'])('a database that is %s beside its write-ahead lo
   expect(statSync(at('convoke.db-wal')).size).toBe(ends.at(-1))
 })
 
-describe('without its write-ahead log', () => {
-  async function leftOpen() {
-    // The same file as the mark names, not a copy of it.
-    const live = mkdtempSync(join(tmpdir(), 'convoke-damage-'))
-    onTestFinished(() => rmSync(live, { recursive: true, force: true }))
-    const first = await openSqliteStore({ folder: live, random: systemRandom, worker: false })
-    await first.commit([create(ids[0] as SessionId)])
-    const mark = readFileSync(join(live, 'convoke.open'), 'utf8')
-    await first.close()
-    const closed = existsSync(join(live, 'convoke.open'))
-    folder = live
-    return { mark, closed }
-  }
+test('something else in place of the database, beside its write-ahead log, is refused', async () => {
+  writeFileSync(at('convoke.db'), 'garbage '.repeat(5000))
+  expect(await found()).toMatchObject(DAMAGED)
+  expect(readFileSync(at('convoke.db'), 'utf8')).toBe('garbage '.repeat(5000))
+})
 
-  test('a database that was left open is refused; one that was closed in good order is not', async () => {
-    const { mark, closed } = await leftOpen()
-    expect(closed).toBe(false)
-    expect((await found()) as readonly boolean[]).toEqual(firstOnes(1))
-    writeFileSync(at('convoke.open'), mark)
-    expect(await found()).toMatchObject(DAMAGED)
-    rmSync(at('convoke.open'))
-    expect(await found()).toEqual(firstOnes(1))
+describe('without its write-ahead log', () => {
+  test('a database that a killed server left is refused, and opened when its owner says so', async () => {
+    rmSync(at('convoke.db-wal'))
+    const refusal = await found()
+    expect(refusal).toMatchObject(DAMAGED)
+    const [, mark = ''] = / or remove (\S+) to go on without what is gone$/.exec((refusal as ConvokeError).message) ?? []
+    rmSync(mark)
+    expect(await found()).toEqual(firstOnes(4))
   })
 
-  test('a copy of a database, or a rebuilt one, is opened', async () => {
-    const { mark } = await leftOpen()
-    writeFileSync(at('convoke.open'), mark)
-    cpSync(at('convoke.db'), at('copy.db'))
-    renameSync(at('copy.db'), at('convoke.db'))
-    expect(await found()).toEqual(firstOnes(1))
+  test('an older copy of the database is refused, with its own write-ahead log too', async () => {
+    for (const end of ['', '-wal', '-shm']) rmSync(at(`convoke.db${end}`))
+    cpSync(join(base, 'closed.db'), at('convoke.db'))
+    expect(await found()).toMatchObject(DAMAGED)
+  })
+
+  test('a database that was closed in good order is opened, and so is one that was closed without a word', async () => {
+    expect(await found()).toEqual(firstOnes(COMMITS))
+    expect(existsSync(at('convoke.db-wal'))).toBe(false)
+    // SQLite itself copies back and removes the write-ahead log when a process ends in any way but by a kill.
+    cpSync(killed, folder, { recursive: true })
+    const db = new DatabaseSync(at('convoke.db'))
+    db.exec('BEGIN IMMEDIATE; COMMIT')
+    db.close()
+    expect(existsSync(at('convoke.db-wal'))).toBe(false)
+    expect(await found()).toEqual(firstOnes(COMMITS))
+  })
+
+  test.each(['another id 9999', '', 'x', '9'])('a mark that says %j is of another log, or of none', async (text) => {
+    rmSync(at('convoke.db-wal'))
+    writeFileSync(at('convoke.driver'), text)
+    expect(await found()).toEqual(firstOnes(4))
   })
 })
 

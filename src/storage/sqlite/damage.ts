@@ -3,13 +3,17 @@
  *
  * D1. A write-ahead log from which acknowledged transactions cannot be read any more is refused. What a power cut tears (the one transaction whose fsync was
  *     under way, which nobody was told of) is dropped, as it must be.
- * D2. A database without the write-ahead log that its last process left is refused, and so is a write-ahead log without its database.
+ * D2. A database without the write-ahead log that its last process left is refused, and so is a write-ahead log without its database. What a checkpoint had
+ *     brought into the database before is all that can be missed then: a database that is newer than its last opening looks whole.
  *
  * Not here: damage inside the database's own pages, which has no checksums. What can be seen of it reads as `Unknown` (L9), or ends the writing.
  */
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs'
 import { ConvokeError } from '../../domain/errors.ts'
 import { lookAtWal, type WalLook } from './wal.ts'
+
+/** How every database begins (sqlite.org/fileformat2.html). */
+const MAGIC = Buffer.from('SQLite format 3\0')
 
 /** @throws {ConvokeError} `store_damaged`. To be called before the database at `file` is opened: opening and closing it removes the traces. */
 export function requireWhole(file: string): void {
@@ -19,11 +23,24 @@ export function requireWhole(file: string): void {
   if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) === 0) {
     throw damaged(`${file} is missing or empty, and there is a write-ahead log of it`, `remove ${wal} to begin a new log`)
   }
+  // SQLite takes the pages that stand in the write-ahead log from there, and would go on with the rest of whatever this file is.
+  if (!beginsAsDatabase(file)) throw damaged(`${file} is no database, and there is a write-ahead log of one`, `move both away to begin a new log`)
   if (look.headless) throw damaged(`the head of ${wal} cannot be read`, `remove it to go on without what it held`)
   const behind = acknowledgedBehind(look)
   if (behind === undefined) return
   const how = look.soundBytes === 0 ? `remove ${wal}` : `cut ${wal} to ${look.soundBytes} bytes and remove ${file}-shm`
   throw damaged(`${wal} is damaged behind byte ${look.soundBytes}: ${behind}`, `${how} to go on without them`)
+}
+
+function beginsAsDatabase(file: string): boolean {
+  const fd = openSync(file, 'r')
+  try {
+    const head = Buffer.alloc(MAGIC.length)
+    readSync(fd, head, 0, MAGIC.length, 0)
+    return head.equals(MAGIC)
+  } finally {
+    closeSync(fd)
+  }
 }
 
 /** What was acknowledged and cannot be read, in words. */
@@ -37,40 +54,25 @@ function damaged(what: string, way: string): ConvokeError {
   return new ConvokeError('store_damaged', `${what}; restore the data folder from a backup, or ${way}`)
 }
 
-/** Remembers beside the database that a process has it open, and so that it has a write-ahead log. @see D2 */
-export class OpenMark {
-  readonly #file: string
-  readonly #mark: string
-  readonly #hadWal: boolean
+/**
+ * Beside the log stands the driver number of its last opening. A log whose own number is lower has lost what came after its last checkpoint, with the
+ * write-ahead log that held it. @see D2
+ *
+ * @throws {ConvokeError} `store_damaged`
+ */
+export function requireNewest(file: string, logId: string, driver: number): void {
+  const mark = markOf(file)
+  const [id, marked] = existsSync(mark) ? readFileSync(mark, 'utf8').trim().split(' ') : []
+  // A restored log has an id of its own.
+  if (id !== logId || Number(marked) <= driver) return
+  throw damaged(`${file} is older than what its last server wrote, and ${file}-wal is missing or another one`, `remove ${mark} to go on without what is gone`)
+}
 
-  /** To be made before the database is opened. */
-  constructor(file: string) {
-    this.#file = file
-    this.#mark = `${file.replace(/\.db$/, '')}.open`
-    this.#hadWal = existsSync(`${file}-wal`)
-  }
+/** Leaves the number of this opening, once the log has it. */
+export function leaveMark(file: string, logId: string, driver: number): void {
+  writeFileSync(markOf(file), `${logId} ${driver}\n`)
+}
 
-  /** @throws {ConvokeError} `store_damaged` where the log was left open, and its newest part is gone */
-  requireWal(logId: string): void {
-    if (this.#hadWal || !existsSync(this.#mark) || readFileSync(this.#mark, 'utf8') !== this.#text(logId)) return
-    throw damaged(
-      `${this.#file}-wal is missing: the server did not stop in good order, and its newest events stood there`,
-      `remove ${this.#mark} to go on without them`,
-    )
-  }
-
-  /** The log is open, and its write-ahead log is there. */
-  set(logId: string): void {
-    writeFileSync(this.#mark, this.#text(logId))
-  }
-
-  /** Everything stands in the database. */
-  clear(): void {
-    rmSync(this.#mark, { force: true })
-  }
-
-  /** A copy or a rebuilt database is another file: whoever made it has taken care of the rest. */
-  #text(logId: string): string {
-    return `${logId} ${statSync(this.#file).ino}\n`
-  }
+function markOf(file: string): string {
+  return `${file.replace(/\.db$/, '')}.driver`
 }

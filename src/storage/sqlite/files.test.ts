@@ -62,7 +62,7 @@ describe('a data folder', () => {
     await running(store)
     expect(readdirSync(root)).toContain('convoke.db-wal')
     await store.close()
-    expect(readdirSync(root).toSorted()).toEqual(['convoke.db', 'convoke.lock'])
+    expect(readdirSync(root).toSorted()).toEqual(['convoke.db', 'convoke.driver', 'convoke.lock'])
   })
 })
 

@@ -57,3 +57,15 @@ test('a log that is closed in good order is not lost', async () => {
   await expect(store.commit([create(sessionId(freshId()))])).rejects.toMatchObject({ code: 'store_failed' })
   expect(lost).toEqual([])
 })
+
+test('a log that cannot be opened is no log that was lost: the throw says so, and nobody else is told', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'convoke-lost-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const store = await openSqliteStore({ folder, random: systemRandom })
+  await store.close()
+  damage(join(folder, 'convoke.db'))
+  const lost: ConvokeError[] = []
+  const open = () => openSqliteStore({ folder, random: systemRandom, onLost: (error) => lost.push(error) })
+  await expect(open()).rejects.toMatchObject({ code: 'store_failed' })
+  expect(lost).toEqual([])
+})

@@ -59,12 +59,13 @@ export async function workerWriter(options: WriterOptions, onLost: (error: Convo
   const worker = new Worker(entry, { workerData: options })
   const waiters: Waiter[] = []
   let dead: ConvokeError | undefined
-  let closing = false
+  // Until it is open there is nothing to lose: whoever opens it is told by the throw.
+  let quiet = true
   const die = (message: string) => {
     if (dead !== undefined) return
     dead = new ConvokeError('store_failed', message)
     for (const waiter of waiters.splice(0)) waiter.reject(dead)
-    if (!closing) onLost(dead)
+    if (!quiet) onLost(dead)
   }
   const ask = (request: Request | undefined): Promise<unknown> =>
     new Promise((resolve, reject) => {
@@ -83,11 +84,11 @@ export async function workerWriter(options: WriterOptions, onLost: (error: Convo
   worker.on('error', (error) => die(`the log's writer failed: ${error.message}`))
   worker.on('exit', () => die('the log is closed'))
   const ready = (await ask(undefined).catch(async (error: unknown) => {
-    closing = true
     // A thread that could not open the log would keep the process from ending.
     await worker.terminate()
     throw error
   })) as Extract<Answer, { type: 'ready' }>
+  quiet = false
   return {
     logId: ready.logId,
     driver: ready.driver,
@@ -98,7 +99,7 @@ export async function workerWriter(options: WriterOptions, onLost: (error: Convo
     pruneIdempotency: async (beforeMs) => (await ask({ type: 'prune', beforeMs })) as number,
     renewDriver: async (untilMs) => void (await ask({ type: 'renew', untilMs })),
     async close() {
-      closing = true
+      quiet = true
       try {
         if (dead === undefined) await ask({ type: 'close' })
       } finally {

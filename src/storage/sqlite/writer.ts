@@ -16,7 +16,7 @@ import { ConvokeError } from '../../domain/errors.ts'
 import { applyWrite } from '../../log/apply.ts'
 import { summarize } from '../../projection/session-summary.ts'
 import { messageOf } from '../../projection/transcript.ts'
-import { OpenMark, requireWhole } from './damage.ts'
+import { leaveMark, requireNewest, requireWhole } from './damage.ts'
 import { HotStreams } from './hot.ts'
 import { lifeOf } from './meta.ts'
 import { keepFormat } from './maintenance/keep-format.ts'
@@ -56,7 +56,6 @@ export class Writer {
   readonly logId: string
   readonly driver: number
   readonly #file: string
-  readonly #mark: OpenMark | undefined
   readonly #db: DatabaseSync
   readonly #hot = new HotStreams()
   readonly #dirty = new Set<HotStream>()
@@ -73,7 +72,6 @@ export class Writer {
     this.#file = file
     // Beside another process that writes, the log is never whole for two looks at it.
     if (!shared) requireWhole(file)
-    this.#mark = shared ? undefined : new OpenMark(file)
     this.#db = new DatabaseSync(file, { timeout: 5000 })
     // locking_mode stays NORMAL: readers of this process have their own connections.
     this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${CACHE_KIB}`)
@@ -82,12 +80,12 @@ export class Writer {
     requireDurable(this.#db)
     if (!shared) keepFormat(this.#db, file)
     migrate(this.#db)
-    this.#mark?.requireWal(this.#valueOf('log_id') ?? newLogId)
+    if (!shared) requireNewest(file, this.#valueOf('log_id') ?? newLogId, Number(this.#valueOf('driver') ?? 0))
     this.#db.exec('BEGIN IMMEDIATE')
     this.logId = this.#meta('log_id', () => newLogId)
     this.driver = Number(this.#meta('driver', (before) => String(Number(before ?? 0) + 1)))
     this.#db.exec('COMMIT')
-    this.#mark?.set(this.logId)
+    if (!shared) leaveMark(file, this.logId, this.driver)
     this.#dataVersion = shared ? this.#db.prepare('PRAGMA data_version') : undefined
     this.#readFeed()
     this.#rows = new StreamRows(this.#db)
@@ -150,7 +148,6 @@ export class Writer {
     if (!this.#db.isOpen) return
     try {
       this.checkpoint('TRUNCATE')
-      this.#mark?.clear()
     } finally {
       this.#db.close()
     }
