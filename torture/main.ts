@@ -8,6 +8,7 @@ import type { Form, Part, PartResult } from './part.ts'
 
 /** Loaded late: one part does not need another's. */
 const PARTS: Readonly<Record<string, () => Promise<Part>>> = {
+  disk: async () => (await import('./disk/part.ts')).disk,
   kill: async () => (await import('./kill/part.ts')).kill,
   orphans: async () => (await import('./orphans/part.ts')).orphans,
   restart: async () => (await import('./restart/part.ts')).restart,

@@ -12,7 +12,8 @@ import { json } from '../../bench/support/http.ts'
 import { quantile, inParallel } from '../../bench/support/measure.ts'
 import { defineTool, Server } from '../../src/index.ts'
 import { wrongInLog, wrongInTranscript, nameOf, payloadOf, type Shown } from '../faults/log-check.ts'
-import { chance, eventually, pause, said, Undo, within } from '../faults/lines.ts'
+import { chance, pause, said, Undo, within } from '../faults/lines.ts'
+import { logOf, runsEnded } from '../faults/wire.ts'
 import { COMPATIBLE } from './compatible.ts'
 import { EVERYWHERE } from './everywhere.ts'
 import type { Fault } from './replies.ts'
@@ -137,8 +138,8 @@ async function letFail(world: World, wire: FakeWire, fault: Fault): Promise<void
   try {
     const { model, id, say } = await begin(world, wire, fault, 'plain')
     await say('go')
-    await within(RUN_MS, label, ended(world, id, 1))
-    const log = await logOf(world, id)
+    await within(RUN_MS, label, runsEnded(world.url, id, 1, RUN_MS))
+    const log = await logOf(world.url, id)
     world.lost.push(...wrongInLog(log).map((what) => `${label}: ${what}`))
     world.lost.push(...asExpected(log, fault, model, world.ran.get(id) ?? 0).map((what) => `${label}: ${what}`))
     await goesOn(world, { model, id, say, label })
@@ -170,8 +171,8 @@ async function cancelIt(world: World, wire: FakeWire, fault: Fault, afterMs: num
     await pause(afterMs)
     const answer = await json<{ status?: string }>(`${world.url}/v1/sessions/${id}/cancel`, 'POST', { run_id })
     if (answer.status !== 'cancelled' && answer.status !== 'cancelling') world.lost.push(`${label}: the cancel answered ${JSON.stringify(answer)}`)
-    await within(RUN_MS, label, ended(world, id, 1))
-    const log = await logOf(world, id)
+    await within(RUN_MS, label, runsEnded(world.url, id, 1, RUN_MS))
+    const log = await logOf(world.url, id)
     world.lost.push(...wrongInLog(log).map((what) => `${label}: ${what}`))
     const asked = log.find((shown) => nameOf(shown) === 'CancelRequested')
     const end = log.find((shown) => ['RunCompleted', 'RunError'].includes(nameOf(shown))) as Shown
@@ -190,8 +191,8 @@ async function cancelIt(world: World, wire: FakeWire, fault: Fault, afterMs: num
 /** The session takes another message, its model is told a valid history, and the transcript is one. */
 async function goesOn(world: World, { model, id, say, label }: Awaited<ReturnType<typeof begin>>): Promise<void> {
   await say(NEXT)
-  await within(RUN_MS, `${label}: the next message`, ended(world, id, 2))
-  const log = await logOf(world, id)
+  await within(RUN_MS, `${label}: the next message`, runsEnded(world.url, id, 2, RUN_MS))
+  const log = await logOf(world.url, id)
   world.lost.push(...wrongInLog(log).map((what) => `${label}, next message: ${what}`))
   if (nameOf(log.at(-1) as Shown) !== 'RunCompleted') world.lost.push(`${label}: the next message ended as ${JSON.stringify(log.at(-1))}`)
   const { messages } = await json<{ messages: { role: string; content: unknown }[] }>(`${world.url}/v1/sessions/${id}/messages?limit=1000`)
@@ -214,35 +215,4 @@ function wrongInRequest(body: string): readonly string[] {
     for (const call of tool_calls) JSON.parse(String(call.function.arguments))
   }
   return wrong
-}
-
-/** Resolves when `runs` runs of a session have ended. */
-async function ended(world: World, id: string, runs: number): Promise<void> {
-  await eventually(RUN_MS, `the end of run ${runs}`, async () => {
-    const { session } = await json<{ session: { run_status: { state: string } } }>(`${world.url}/v1/sessions/${id}`)
-    if (session.run_status.state !== 'idle' && session.run_status.state !== 'failed') return undefined
-    const log = await logOf(world, id)
-    return log.filter((shown) => ['RunCompleted', 'RunError'].includes(nameOf(shown))).length >= runs ? true : undefined
-  })
-}
-
-/** All events of a session so far. */
-async function logOf(world: World, id: string): Promise<readonly Shown[]> {
-  const { position } = await json<{ position: number }>(`${world.url}/v1/sessions/${id}`)
-  const stop = new AbortController()
-  const response = await fetch(`${world.url}/v1/sessions/${id}/events?after=0&events=all`, { signal: stop.signal })
-  const log: Shown[] = []
-  let text = ''
-  const decoder = new TextDecoder()
-  for await (const chunk of response.body as ReadableStream<Uint8Array>) {
-    text += decoder.decode(chunk, { stream: true })
-    for (let end = text.indexOf('\n\n'); end !== -1; end = text.indexOf('\n\n')) {
-      const data = /^data: (.*)$/m.exec(text.slice(0, end))?.[1]
-      text = text.slice(end + 2)
-      if (data !== undefined) log.push(JSON.parse(data) as Shown)
-    }
-    if (log.length >= position) break
-  }
-  stop.abort()
-  return log
 }
