@@ -2,7 +2,6 @@
 import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
-import { OpenMark } from '../damage.ts'
 
 /** Bytes that are read at a time. */
 export const CHUNK_BYTES = 1024 * 1024
@@ -31,7 +30,6 @@ export function removeDatabase(file: string): void {
  */
 export function replaceLog(prepared: string, file: string): void {
   for (const end of ['-wal', '-shm', '-journal']) rmSync(`${file}${end}`, { force: true })
-  new OpenMark(file).clear()
   renameSync(prepared, file)
   sync(dirname(file))
 }

@@ -3,7 +3,7 @@ import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../../../domain/errors.ts'
-import { OpenMark, requireWhole } from '../damage.ts'
+import { requireNewest, requireWhole } from '../damage.ts'
 import { lockFolder, type FolderLock } from '../lock.ts'
 import { formatOf } from '../migrate.ts'
 import { MIGRATIONS } from '../schema.ts'
@@ -48,13 +48,12 @@ export async function requireWholeLog(folder: string): Promise<string> {
 export function lookWhole(file: string): void {
   requireWhole(file)
   const hadWal = existsSync(`${file}-wal`)
-  const mark = new OpenMark(file)
   const db = openReadOnly(file, true)
   try {
-    mark.requireWal(metaOf(db, 'log_id') ?? '')
+    requireNewest(file, metaOf(db, 'log_id') ?? '', Number(metaOf(db, 'driver') ?? 0))
   } finally {
     db.close()
-    // A reader leaves an empty write-ahead log, which would be taken for the one that is gone.
+    // A reader leaves an empty write-ahead log.
     if (!hadWal) for (const end of ['-wal', '-shm']) rmSync(`${file}${end}`, { force: true })
   }
 }
