@@ -1,7 +1,8 @@
 /**
  * `npm run torture`: breaks the server on purpose and counts what was lost.
  *
- * `npm run torture -- [--long] [--seed N] [--seeds COUNT] [PART...]`; without parts all of them run. Ends with a table and, where something was lost, code 1.
+ * `npm run torture -- [--long] [--seed N] [--seeds COUNT] [--first] [PART...]`; without parts all of them run;
+ * with `--first` a part that counts in seeds stops at the first broken one. Ends with a table and, where something was lost, code 1.
  */
 import { parseArgs } from 'node:util'
 import type { Form, Part, PartResult } from './part.ts'
@@ -15,11 +16,12 @@ const PARTS: Readonly<Record<string, () => Promise<Part>>> = {
   provider: async () => (await import('./provider/part.ts')).provider,
   pause: async () => (await import('./pause/part.ts')).pausePart,
   simulation: async () => (await import('./simulation.ts')).part,
+  plants: async () => (await import('./plants.ts')).part,
 }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { long: { type: 'boolean', default: false }, seed: { type: 'string' }, seeds: { type: 'string' } },
+  options: { long: { type: 'boolean', default: false }, seed: { type: 'string' }, seeds: { type: 'string' }, first: { type: 'boolean', default: false } },
 })
 const unknown = positionals.filter((name) => !(name in PARTS))
 if (unknown.length > 0) {
@@ -47,7 +49,8 @@ process.exitCode = lost === 0 ? 0 : 1
 async function runPart(part: Part): Promise<PartResult> {
   console.log(`== ${part.name}: ${part.breaks}`)
   try {
-    return await part.run({ seed, form, ...(values.seeds === undefined ? {} : { seeds: Number(values.seeds) }), say: (line) => console.log(`   ${line}`) })
+    const seeds = values.seeds === undefined ? {} : { seeds: Number(values.seeds) }
+    return await part.run({ seed, form, ...seeds, ...(values.first ? { brokenMax: 1 } : {}), say: (line) => console.log(`   ${line}`) })
   } catch (error) {
     // A part that cannot do its work has shown nothing.
     return { tried: ['not finished'], lost: [`the part itself failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`] }

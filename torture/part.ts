@@ -10,6 +10,8 @@ export interface PartOptions {
   readonly form: Form
   /** How many seeds from `seed` on, where a part counts in seeds; otherwise its form says. */
   readonly seeds?: number
+  /** Broken seeds after which such a part stops. */
+  readonly brokenMax?: number
   /** Says how far it is. */
   readonly say: (line: string) => void
 }

@@ -21,13 +21,13 @@ export const part: Part = {
   run,
 }
 
-async function run({ seed, seeds, form, say }: PartOptions): Promise<PartResult> {
+async function run({ seed, seeds, form, brokenMax = BROKEN_MAX, say }: PartOptions): Promise<PartResult> {
   const count = seeds ?? SEEDS[form]
   const totals = new Map<string, number>()
   const lost: string[] = []
   let broken = 0
   let done = 0
-  for (; done < count && broken < BROKEN_MAX; done++) {
+  for (; done < count && broken < brokenMax; done++) {
     const result = await runSeed(seed + done, count === 1 ? say : undefined)
     add(totals, result)
     lost.push(...result.lost)

@@ -3,8 +3,8 @@ import type { StreamEvent } from '../../src/domain/event.ts'
 import type { EventBatch } from '../../src/stream/codec.ts'
 import { encodeFeedCursor } from '../../src/stream/feed-tail.ts'
 
-/** Bytes that a large frame is filled up with: about thirty of them fill a reader's buffer. */
-const PADDING_BYTES = 8 * 1024
+/** Bytes that a large frame is filled up with: eight of them fill a reader's buffer. */
+export const PADDING_BYTES = 32 * 1024
 const PADDING = Buffer.alloc(PADDING_BYTES, '.')
 const NO_PADDING = Buffer.alloc(0)
 

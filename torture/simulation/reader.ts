@@ -8,10 +8,10 @@ import type { Shape } from './shape.ts'
 import type { Truth } from './truth.ts'
 import { decodeFeedCursor } from '../../src/stream/feed-tail.ts'
 import { SimulatedWire } from '../../src/testing/simulation/wire.ts'
-import { FrameReader } from './frames.ts'
+import { FrameReader, PADDING_BYTES } from './frames.ts'
 
-/** Most bytes that may wait for a reader: the limit, and what is written in one piece: a page's slice, or a commit. */
-const BUFFERED_BYTES_MAX = 256 * 1024 + 128 * 9 * 1024
+/** Most bytes that may wait for a reader: its limit, and what is written in one piece, a slice of a page or a commit: 48 events. */
+const BUFFERED_BYTES_MAX = 256 * 1024 + 48 * (PADDING_BYTES + 2048)
 /** How often a reader may have a mishap, in ms. */
 const MISHAP_MS = 1_000
 

@@ -62,6 +62,7 @@ const SQLITE_EVERY = 50
 export function shapeOf(random: SeededRandom, seed: number): Shape {
   const some = (p: number, value: () => number) => (random.chance(p) ? value() : 0)
   const engine = seed % SQLITE_EVERY === 0 ? 'sqlite' : 'memory'
+  const largeFrames = random.chance(0.1)
   return {
     engine,
     processes: random.chance(0.25) ? 2 : 1,
@@ -69,7 +70,7 @@ export function shapeOf(random: SeededRandom, seed: number): Shape {
     sessions: 1 + random.int(3),
     wishes: engine === 'sqlite' ? 4 + random.int(6) : 4 + random.int(16),
     pauseMs: random.pick([5, 50, 200, 800]),
-    readers: random.int(4),
+    readers: largeFrames ? 2 : random.int(4),
     feedReaders: random.int(2),
     crashes: some(0.5, () => 1 + random.int(4)),
     pauses: some(0.2, () => 1 + random.int(2)),
@@ -82,8 +83,9 @@ export function shapeOf(random: SeededRandom, seed: number): Shape {
     lostHints: some(0.35, () => random.pick([0.05, 0.3, 1])),
     lostAnswers: some(0.4, () => random.pick([0.1, 0.5])),
     breaks: some(0.5, () => random.pick([0.2, 2])),
-    stalls: some(0.4, () => random.pick([0.2, 1])),
-    largeFrames: random.chance(0.12),
+    // Large frames are for readers that stall.
+    stalls: some(largeFrames ? 1 : 0.4, () => random.pick([0.2, 1])),
+    largeFrames,
     lateMs: some(0.15, () => random.pick([2, 50])),
     models: {
       failing: some(0.3, () => random.pick([0.1, 0.4])),
