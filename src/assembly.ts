@@ -6,10 +6,12 @@ import type { ModelRegistry } from './domain/model.ts'
 import type { Telemetry } from './domain/ports.ts'
 import type { V1Context } from './dialect/v1/context.ts'
 import type { Store } from './log/store.ts'
+import type { Upkeep } from './log/upkeep.ts'
 import type { SessionReads } from './projection/reads.ts'
 import { createAccess } from './access/keys.ts'
 import { builtinAgent } from './agent/builtin.ts'
 import { Committer } from './command/committer.ts'
+import { createPurger } from './command/purge.ts'
 import { createCommandService } from './command/service.ts'
 import { openListeners, type ServingOptions } from './listeners.ts'
 import { createModelRegistry } from './model/registry.ts'
@@ -65,7 +67,7 @@ export async function assemble(options: AssemblyOptions): Promise<Assembly> {
   }
 }
 
-async function assembleOver(store: Store & SessionReads, options: AssemblyOptions): Promise<Assembly> {
+async function assembleOver(store: Store & SessionReads & Upkeep, options: AssemblyOptions): Promise<Assembly> {
   const { config, emit } = options
   const telemetry = jsonLog(
     config.log,
@@ -99,8 +101,10 @@ async function assembleOver(store: Store & SessionReads, options: AssemblyOption
     killGroup: (intent) => endGroup(intent, systemClock),
   })
   const commands = createCommandService(committer, systemClock)
+  const purger = createPurger({ store, committer, commands, files: folders, clock: systemClock })
   const context: V1Context = {
     commands,
+    purger,
     store,
     reads: store,
     hub,
@@ -127,6 +131,8 @@ async function assembleOver(store: Store & SessionReads, options: AssemblyOption
   // Nobody waits for a thousand runs to be taken over: the server answers meanwhile.
   void supervisor.start()
   const prune = schedulePrune(store)
+  // What a crash left unfinished. What cannot be done now is tried again with the next purge.
+  purger.tidy().catch((error: unknown) => telemetry.log('warn', 'what erased sessions left could not be removed', { error: String(error) }))
   let stopping: Promise<void> | undefined
   const stop = async () => {
     prune()

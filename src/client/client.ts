@@ -26,6 +26,8 @@ export interface Client {
   fork(id: string, at: number, options?: { readonly title?: string }): Promise<wire.Session>
   updateSession(id: string, change: wire.UpdateSession): Promise<wire.SessionDetail>
   deleteSession(id: string): Promise<void>
+  /** Removes a session for good: its events, rows and files. Answers what is gone. */
+  purgeSession(id: string): Promise<wire.Receipt>
   sendMessage(id: string, message: string | wire.Message, options?: MessageOptions): Promise<wire.Sent>
   listMessages(id: string, page?: { readonly limit?: number; readonly offset?: number }): Promise<wire.MessageList>
   pendingTools(id: string): Promise<wire.PendingTools>
@@ -55,6 +57,7 @@ export function createClient(connection: Connection): Client {
     fork: (id, at, options = {}) => post(`${pathOf(id)}/fork`, { ...options, at }),
     updateSession: (id, change) => request(server, 'PATCH', pathOf(id), change),
     deleteSession: (id) => request(server, 'DELETE', pathOf(id)),
+    purgeSession: (id) => request(server, 'DELETE', `${pathOf(id)}?purge=true`),
     sendMessage: (id, message, options = {}) =>
       post(`${pathOf(id)}/messages`, { ...options, message: typeof message === 'string' ? { role: 'user', content: message } : message }),
     listMessages: (id, page = {}) => get(`${pathOf(id)}/messages${queryOf({ ...page })}`),

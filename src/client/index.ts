@@ -17,6 +17,7 @@ export type {
   ModelSet,
   PendingTools,
   Problem,
+  Receipt,
   SendMessage,
   Sent,
   ServerConfig,

@@ -49,6 +49,7 @@ class HandStore {
   }
 
   #apply(write: Write): WriteOutcome {
+    if (write.kind === 'erase') throw new Error('nothing is erased here')
     const state = this.#states.get(write.stream)
     const head = this.log.feed.findLast((batch) => batch.stream === write.stream)?.to ?? 0
     const applied = applyWrite(state, head, write)

@@ -50,6 +50,7 @@ export class Committer {
   }
 
   #publish(outcome: WriteOutcome): void {
+    if (outcome.kind === 'erased') return this.#hub.erased(outcome.stream, outcome.owner)
     if (outcome.kind !== 'appended' || outcome.events.length === 0 || outcome.replayed) return
     const { stream, from, to, feed, atMs, events, owner } = outcome
     const batch = { stream, from, to, feed, atMs, events, owner }

@@ -3,7 +3,7 @@ import type { SessionCommand } from '../domain/command.ts'
 import type { Asker } from '../domain/decision.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { SessionState } from '../domain/session.ts'
-import type { DecideWrite, RecordWrite, Write } from './store.ts'
+import type { AppendWrite, DecideWrite, RecordWrite } from './store.ts'
 import { messageId, runId, sessionId, userId } from '../domain/ids.ts'
 import { USER_SCOPES } from '../domain/principal.ts'
 import { NO_USAGE } from '../domain/usage.ts'
@@ -45,10 +45,10 @@ const DELTA = { type: 'TextDelta', runId: R1, delta: 'x' } as const
 const TURN = { type: 'TurnStarted', runId: R1, turn: 1, attempt: 1, model: 'a/b' } as const
 
 /** A stream that writes were applied to, one after the other. */
-function stream(...writes: readonly Write[]) {
+function stream(...writes: readonly AppendWrite[]) {
   let state: SessionState | undefined
   let head = 0
-  const apply = (write: Write): Applied => {
+  const apply = (write: AppendWrite): Applied => {
     const applied = applyWrite(state, head, write)
     if (applied.kind === 'apply') {
       head += applied.events.length
@@ -56,7 +56,7 @@ function stream(...writes: readonly Write[]) {
     }
     return applied
   }
-  const must = (write: Write) => {
+  const must = (write: AppendWrite) => {
     if (apply(write).kind !== 'apply') throw new Error('a write of the setup was not applied')
   }
   writes.forEach(must)
@@ -135,7 +135,7 @@ describe('a driver’s record', () => {
     expect(s.state).toBe(before)
   })
 
-  const cases: readonly [string, readonly Write[], number, typeof R1][] = [
+  const cases: readonly [string, readonly AppendWrite[], number, typeof R1][] = [
     ['an older fence', [CREATE, START], 0, R1],
     ['a newer fence', [CREATE, START], 2, R1],
     ['another run', [CREATE, START], 1, R2],

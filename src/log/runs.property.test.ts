@@ -6,7 +6,7 @@ import type { DecisionAction, Delivery, StreamEvent } from '../domain/event.ts'
 import type { MessageId, RunId } from '../domain/ids.ts'
 import type { Principal } from '../domain/principal.ts'
 import type { SessionState } from '../domain/session.ts'
-import type { RecordWrite, Write } from './store.ts'
+import type { AppendWrite, RecordWrite } from './store.ts'
 import { isTerminal } from '../domain/event.ts'
 import { messageId, runId, sessionId, userId } from '../domain/ids.ts'
 import { USER_SCOPES } from '../domain/principal.ts'
@@ -71,7 +71,7 @@ class Simulation {
     return this.state
   }
 
-  apply(write: Write): Applied {
+  apply(write: AppendWrite): Applied {
     const applied = applyWrite(this.state, this.log.length, write)
     if (applied.kind === 'apply') {
       this.log.push(...applied.events)

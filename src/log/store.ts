@@ -17,6 +17,8 @@
  *      see in their next read and write; positions, fences, idempotency and feed numbers hold across all of them.
  * L13. A fork's log is the origin's up to a position, and then its own: events, pages, messages and their order read as if they had been written there.
  *      Nothing is copied, its first own event stands at the next position, and the feed holds only its own events.
+ * L14. An erased session is unknown from then on, to every read, list and feed; no position, feed number or segment key of it is given anew.
+ *      Erasing an origin changes nothing that its forks read, erasing a fork nothing of its origin.
  */
 import type { Asker } from '../domain/decision.ts'
 import type { Reply, SessionCommand } from '../domain/command.ts'
@@ -61,8 +63,42 @@ export interface RecordWrite {
   readonly events: readonly (RunEvent | MessageEvent | SessionEvent)[]
   readonly atMs: number
 }
+/**
+ * Removes a session for good: its events, its rows, its place in every list. Refused as `not_found`, `forbidden`, and as
+ * `session_already_running` while a run is active.
+ */
+export interface EraseWrite {
+  readonly kind: 'erase'
+  readonly stream: SessionId
+  /** `driver` is the server itself, by its own rules. */
+  readonly asker: Asker
+  readonly atMs: number
+  /** Files of the session, as they were counted: for the receipt. */
+  readonly files?: { readonly workspace: number; readonly outputs: number }
+  /** Only if nothing that a list shows has happened since; otherwise `input_pending`. */
+  readonly idleSinceMs?: number
+  readonly idempotency?: Idempotency
+}
+/** A write that becomes events. */
+export type AppendWrite = DecideWrite | RecordWrite
 /** One write. */
-export type Write = DecideWrite | RecordWrite
+export type Write = AppendWrite | EraseWrite
+
+/** What an erased session was made of: what is gone, or goes in the next moments. */
+export interface Receipt {
+  /** Rows that hold events. */
+  readonly batches: number
+  readonly messages: number
+  /** Rows of state and of lists. */
+  readonly state: number
+  /** Rows that say where events stand. */
+  readonly index: number
+  /** Segments that nobody reads any more. */
+  readonly segmentsFreed: number
+  /** Segments of which another session still reads a part. */
+  readonly segmentsKept: number
+  readonly files: number
+}
 
 /** What became of a write. */
 export type WriteOutcome =
@@ -81,6 +117,14 @@ export type WriteOutcome =
       readonly owner: UserId
       readonly reply: Reply
       /** An idempotent repeat. */
+      readonly replayed: boolean
+    }
+  | {
+      readonly kind: 'erased'
+      readonly stream: SessionId
+      readonly owner: UserId
+      readonly atMs: number
+      readonly receipt: Receipt
       readonly replayed: boolean
     }
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string }

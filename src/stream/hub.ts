@@ -35,6 +35,13 @@ export class Hub {
     if (ofOwner !== undefined) for (const listener of ofOwner) listener(live)
   }
 
+  /** Hints that a stream has been erased: whoever reads it looks at the log, and finds nothing. */
+  erased(stream: SessionId, owner: UserId): void {
+    const end = Number.MAX_SAFE_INTEGER
+    const hint: LiveBatch = { stream, owner, from: end, to: end, feed: 0, atMs: 0, events: [], encoded: new Map() }
+    for (const listener of this.#streams.get(stream) ?? []) listener(hint)
+  }
+
   /** Listens to one stream. The returned function ends it. */
   subscribe(stream: SessionId, listener: BatchListener): () => void {
     return add(this.#streams, stream, listener)

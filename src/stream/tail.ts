@@ -3,6 +3,7 @@
  *
  * T1. A live batch is taken only if its first position is the reader's next one; otherwise the log is read.
  * T2. What several readers replay is read and encoded once, as far as memory goes (`slices.ts`).
+ * T3. A stream that is erased ends its readers.
  * How pages are paced, and what becomes of a slow sink, is the business of `reading.ts`.
  */
 import type { Position, SessionId } from '../domain/ids.ts'
@@ -91,7 +92,12 @@ export class Tail {
     if (this.#replayKept()) return true
     const { store, stream } = this.#options
     const page = await store.read(stream, this.#position, this.#pageLimit())
-    if (page === undefined || this.#reading.closed) return false
+    if (this.#reading.closed) return false
+    if (page === undefined) {
+      // The session was erased: there is nothing to wait for.
+      this.#reading.end()
+      return false
+    }
     for (const slice of slicesOf(stream, wholeSlices(page.events, page.head))) {
       if (this.#reading.halted) break
       this.#writeSlice(slice)

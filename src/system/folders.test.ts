@@ -1,8 +1,8 @@
 /** Where sessions may work: below the roots when they bind, links followed first. */
-import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { SessionId } from '../domain/ids.ts'
 import { SessionFolders } from './folders.ts'
 import { systemRandom } from './random.ts'
@@ -107,4 +107,30 @@ test('new ids are of version 7, never twice, and grow with the time', () => {
 
 test('fractions lie from 0 up to but not at 1', () => {
   for (const fraction of Array.from({ length: 1000 }, () => systemRandom.fraction())) expect(fraction >= 0 && fraction < 1).toBe(true)
+})
+
+describe('what a session has in the data folder', () => {
+  const session = 's1' as SessionId
+  const put = (path: string) => {
+    mkdirSync(join(at('data'), path, '..'), { recursive: true })
+    writeFileSync(join(at('data'), path), 'x')
+  }
+  beforeEach(() => ['workspaces/s1/a/b.txt', 'workspaces/s1/c.txt', 'outputs/s1/one.log', 'outputs/s1/two.log', 'outputs/s2/one.log'].forEach(put))
+
+  test('is counted, and nothing is nothing', async () => {
+    expect(await folders(false).count(session)).toEqual({ workspace: 2, outputs: 2 })
+    expect(await folders(false).count('s3' as SessionId)).toEqual({ workspace: 0, outputs: 0 })
+  })
+
+  test('is removed, again and again, and nothing of others; what a link points to stays', async () => {
+    symlinkSync(at('root/file'), at('data/workspaces/s1/link'))
+    for (let times = 0; times < 2; times++) await folders(false).remove(session)
+    expect([existsSync(at('data/workspaces/s1')), existsSync(at('data/outputs/s1'))]).toEqual([false, false])
+    expect([existsSync(at('root/file')), existsSync(at('data/outputs/s2/one.log'))]).toEqual([true, true])
+  })
+
+  test('is removed but for the outputs that are needed', async () => {
+    for (let times = 0; times < 2; times++) await folders(false).remove(session, new Set(['two.log', 'three.log']))
+    expect([existsSync(at('data/workspaces/s1')), readdirSync(at('data/outputs/s1'))]).toEqual([false, ['two.log']])
+  })
 })

@@ -1,5 +1,5 @@
 /** The folders that sessions work in. */
-import { mkdir, realpath, stat } from 'node:fs/promises'
+import { mkdir, readdir, realpath, rm, stat } from 'node:fs/promises'
 import { isAbsolute, join, relative } from 'node:path'
 import type { SessionId } from '../domain/ids.ts'
 import { ConvokeError } from '../domain/errors.ts'
@@ -41,10 +41,32 @@ export class SessionFolders {
 
   /** The folders of one session's tools; both exist afterwards. */
   async ensure(session: SessionId, cwd: string | undefined): Promise<{ workspace: string; outputFolder: string }> {
-    const workspace = cwd ?? join(this.#dataFolder, WORKSPACES_FOLDER, session)
-    const outputFolder = join(this.#dataFolder, OUTPUTS_FOLDER, session)
+    const workspace = cwd ?? this.#workspace(session)
+    const outputFolder = this.#outputs(session)
     await Promise.all([mkdir(workspace, { recursive: true }), mkdir(outputFolder, { recursive: true, mode: 0o700 })])
     return { workspace, outputFolder }
+  }
+
+  /** How many files a session has in the data folder. What lies in a folder that it was given is not its own. */
+  async count(session: SessionId): Promise<{ readonly workspace: number; readonly outputs: number }> {
+    const [workspace, outputs] = await Promise.all([countFiles(this.#workspace(session)), countFiles(this.#outputs(session))])
+    return { workspace, outputs }
+  }
+
+  /** Removes what a session has in the data folder, but for outputs of these names. What is gone already is no matter. */
+  async remove(session: SessionId, keep: ReadonlySet<string> = new Set()): Promise<void> {
+    await rm(this.#workspace(session), { recursive: true, force: true })
+    const outputs = this.#outputs(session)
+    if (keep.size === 0) return rm(outputs, { recursive: true, force: true })
+    for (const name of await readNames(outputs)) if (!keep.has(name)) await rm(join(outputs, name), { recursive: true, force: true })
+  }
+
+  #workspace(session: SessionId): string {
+    return join(this.#dataFolder, WORKSPACES_FOLDER, session)
+  }
+
+  #outputs(session: SessionId): string {
+    return join(this.#dataFolder, OUTPUTS_FOLDER, session)
   }
 
   async #isBelowRoots(real: string | undefined): Promise<boolean> {
@@ -68,4 +90,26 @@ async function realFolder(path: string): Promise<string | undefined> {
     // Missing or unreadable is the same to the caller: no such folder.
     return undefined
   }
+}
+
+/** Files below a folder, its folders not counted; none if there is no such folder. */
+async function countFiles(folder: string): Promise<number> {
+  let count = 0
+  const folders = [folder]
+  for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
+    for (const entry of await readdir(at, { withFileTypes: true }).catch(noSuchFolder)) {
+      if (entry.isDirectory()) folders.push(join(at, entry.name))
+      else count++
+    }
+  }
+  return count
+}
+
+async function readNames(folder: string): Promise<readonly string[]> {
+  return readdir(folder).catch(noSuchFolder)
+}
+
+function noSuchFolder(error: unknown): [] {
+  if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+  throw error
 }

@@ -2,11 +2,12 @@
 import type { Recorded } from '../domain/event.ts'
 import type { SessionId } from '../domain/ids.ts'
 import type { Store, Write, WriteOutcome } from '../log/store.ts'
+import type { Upkeep } from '../log/upkeep.ts'
 import type { SessionReads } from '../projection/reads.ts'
 
 /** An open store of the engine under test. */
 export interface OpenedStore {
-  readonly store: Store & SessionReads
+  readonly store: Store & SessionReads & Upkeep
   /** Closes it and opens the same data again. */
   reopen(): Promise<OpenedStore>
   /** Closes it and removes its data. */

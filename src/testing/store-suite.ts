@@ -8,6 +8,7 @@ import type { RunEvent } from '../domain/event.ts'
 import type { SessionId, UserId } from '../domain/ids.ts'
 import type { Write } from '../log/store.ts'
 import { fold } from '../log/apply.ts'
+import { eraseSuite } from './erase-suite.ts'
 import { forkSuite } from './fork-suite.ts'
 import { one, readAll, type OpenedStore } from './store-kit.ts'
 import { ALICE, BOB, create, decideWrite, deltas, finish, freshId, send } from './writes.ts'
@@ -16,6 +17,7 @@ import { runId, sessionId, userId } from '../domain/ids.ts'
 /** Runs the suite for one engine. */
 export function storeSuite(name: string, open: () => Promise<OpenedStore>): void {
   forkSuite(name, open)
+  eraseSuite(name, open)
   describe(`${name} keeps the store's contract`, () => {
     let opened: OpenedStore
     const use = async () => (opened = await open()).store

@@ -51,3 +51,8 @@ export function finish(stream: SessionId, run: string, fence: number): Write {
 export function fork(stream: SessionId, origin: SessionId, at: number, extra: object = {}, asker: Principal = ALICE): Write {
   return decideWrite(stream, { type: 'ForkSession', origin, at }, asker, extra)
 }
+
+/** The write that erases a session. */
+export function erase(stream: SessionId, asker: Principal | 'driver' = ALICE, extra: object = {}): Write {
+  return { kind: 'erase', stream, asker, atMs: 1000, ...extra }
+}

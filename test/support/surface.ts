@@ -2,6 +2,7 @@
 import type { StreamEvent } from '../../src/domain/event.ts'
 import { createAccess, type AccessOptions } from '../../src/access/keys.ts'
 import { Committer } from '../../src/command/committer.ts'
+import { createPurger } from '../../src/command/purge.ts'
 import { createCommandService } from '../../src/command/service.ts'
 import { openV1Socket } from '../../src/dialect/v1/socket.ts'
 import { v1Routes } from '../../src/dialect/v1/routes.ts'
@@ -65,8 +66,11 @@ export async function openSurface(options: SurfaceOptions = {}): Promise<Surface
   const clock = manualClock()
   const telemetry = { log: () => undefined }
   const models = createModelRegistry({ providers: {}, aliases: {}, catalog: {}, apiKeys: {}, clock, telemetry, discover: false })
+  const commands = createCommandService(committer, clock)
+  const files = { count: async () => ({ workspace: 0, outputs: 0 }), remove: async () => undefined }
   const context: V1Context = {
-    commands: createCommandService(committer, clock),
+    commands,
+    purger: createPurger({ store, committer, commands, files, clock }),
     store,
     reads: store,
     hub,

@@ -295,7 +295,7 @@ class World {
     this.#commits++
     outcomes.forEach((outcome, index) => {
       const write = writes[index]
-      const fence = write?.kind === 'record' ? write.fence : write?.command.type === 'FinishRun' ? write.command.fence : undefined
+      const fence = write?.kind === 'record' ? write.fence : write?.kind === 'decide' && write.command.type === 'FinishRun' ? write.command.fence : undefined
       if (outcome.kind !== 'appended') {
         if (this.#scheduler.traced)
           this.#scheduler.say(

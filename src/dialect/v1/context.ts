@@ -1,4 +1,5 @@
 /** What the routes of `/v1` stand on. */
+import type { Purger } from '../../command/purge.ts'
 import type { CommandService } from '../../command/service.ts'
 import type { SessionId } from '../../domain/ids.ts'
 import type { ModelRegistry } from '../../domain/model.ts'
@@ -15,6 +16,7 @@ import { parseSessionId } from '../../domain/ids.ts'
 /** Everything that `/v1` reads and calls. */
 export interface V1Context {
   readonly commands: CommandService
+  readonly purger: Purger
   readonly store: LogReader
   readonly reads: SessionReads
   readonly hub: Hub

@@ -1,13 +1,14 @@
 /** Sessions: list, create, read, change, delete. */
 import { z } from 'zod'
 import type { Scope } from '../../domain/principal.ts'
+import type { Receipt } from '../../command/purge.ts'
 import type { CommandResult } from '../../command/service.ts'
 import type { Answer, Call, Route } from '../../http/route.ts'
 import type { ListKey } from '../../projection/reads.ts'
 import type { SessionSummary } from '../../projection/session-summary.ts'
 import type { V1Context } from './context.ts'
 import { ConvokeError } from '../../domain/errors.ts'
-import { parseSessionId, sessionId } from '../../domain/ids.ts'
+import { parseSessionId, sessionId, type SessionId } from '../../domain/ids.ts'
 import { LIST_LIMIT_MAX } from '../../projection/reads.ts'
 import * as wire from '../../wire/v1/schemas.ts'
 import { authorizedSession, findSession, sessionIdOf } from './context.ts'
@@ -26,6 +27,8 @@ const LIST_QUERY = z.object({
   search: z.string().max(1000).optional().describe('part of the title'),
   status: z.string().optional().describe('ACTIVE (default), DELETED, or ALL; in any case'),
 })
+
+const DELETE_QUERY = z.object({ purge: z.enum(['true', 'false']).optional().describe('true: for good') })
 
 /** The routes about sessions. */
 export function sessionRoutes(context: V1Context): readonly Route[] {
@@ -161,17 +164,28 @@ function deleteSession(context: V1Context): Route {
     method: 'delete',
     path: '/v1/sessions/{id}',
     id: 'deleteSession',
-    summary: 'Hides a session and cancels its run; its log stays',
+    summary: 'Hides a session and cancels its run; its log stays, unless it is purged',
     tag: 'sessions',
     params: SESSION_PARAMS,
-    answers: { 204: { description: 'Deleted, now or before' } },
-    errors: ['invalid_id', 'not_found', 'idempotency_key_reused', 'unauthorized', 'forbidden'],
+    query: DELETE_QUERY,
+    answers: { 200: { description: 'Purged: what is gone', schema: wire.Receipt }, 204: { description: 'Deleted, now or before' } },
+    errors: ['invalid_id', 'invalid_request', 'not_found', 'session_already_running', 'idempotency_key_reused', 'unauthorized', 'forbidden'],
     async handle(call) {
       const id = sessionIdOf(call.param('id'))
+      const { purge } = parseQuery(call.url, DELETE_QUERY)
+      if (purge === 'true') {
+        const purged = await context.purger.purge(id, call.principal, call.idempotency({ purge }))
+        return { status: 200, json: encodeReceipt(id, purged.receipt), headers: replayHeaders(purged) }
+      }
       const result = await context.commands.execute(id, { type: 'DeleteSession' }, call.principal, call.idempotency({}))
       return { status: 204, headers: replayHeaders(result) }
     },
   }
+}
+
+function encodeReceipt(id: SessionId, receipt: Receipt): wire.Receipt {
+  const { batches, messages, state, index, segmentsFreed, segmentsKept, files } = receipt
+  return { session_id: id, rows: { batches, messages, state }, indexes: index, segments: { freed: segmentsFreed, kept: segmentsKept }, files }
 }
 
 /** @throws {ConvokeError} `invalid_request` */

@@ -1,16 +1,22 @@
 /** Segments in memory: what sessions write stands once, however many forks read it. */
 import type { Recorded } from '../../domain/event.ts'
-import type { Position } from '../../domain/ids.ts'
+import type { Position, SessionId } from '../../domain/ids.ts'
+import type { Receipt } from '../../log/store.ts'
 import type { TranscriptMessage } from '../../projection/transcript.ts'
 import { messageOf } from '../../projection/transcript.ts'
 
 /** What one stream wrote: its events from the position behind `base` on. */
-interface Segment {
+export interface Segment {
+  readonly id: SessionId
   readonly base: Position
   /** Messages before its own. */
   readonly messagesBefore: number
   readonly events: Recorded[]
   readonly messages: TranscriptMessage[]
+  /** First positions of what was appended together. */
+  readonly batches: Position[]
+  /** Once its session is erased: up to where others read it. */
+  keptTo?: Position
 }
 
 /** What a stream takes from another's segment. */
@@ -25,10 +31,10 @@ export class SegmentedLog {
   readonly inherited: readonly Piece[]
   readonly #own: Segment
 
-  constructor(inherited: readonly Piece[] = []) {
+  constructor(id: SessionId, inherited: readonly Piece[] = []) {
     this.inherited = inherited
     const last = inherited.at(-1)
-    this.#own = { base: last?.last ?? 0, messagesBefore: last === undefined ? 0 : messagesUpTo(last), events: [], messages: [] }
+    this.#own = { id, base: last?.last ?? 0, messagesBefore: last === undefined ? 0 : messagesUpTo(last), events: [], messages: [], batches: [] }
   }
 
   get head(): Position {
@@ -39,17 +45,36 @@ export class SegmentedLog {
     return this.#own.messagesBefore + this.#own.messages.length
   }
 
-  push(recorded: Recorded): void {
-    this.#own.events.push(recorded)
-    const message = messageOf(recorded)
-    if (message !== undefined) this.#own.messages.push(message)
+  push(batch: readonly Recorded[]): void {
+    this.#own.batches.push(this.head + 1)
+    this.#own.events.push(...batch)
+    this.#own.messages.push(...batch.flatMap((recorded) => messageOf(recorded) ?? []))
+  }
+
+  /** Gives up what this log has: its own segment, and its part in others. What `others` read of them stays. */
+  erase(others: readonly SegmentedLog[]): Omit<Receipt, 'state' | 'files'> & { readonly ownKept: boolean; readonly left: readonly Segment[] } {
+    const counts = { batches: 0, messages: 0, index: this.inherited.length, segmentsFreed: 0, segmentsKept: 0 }
+    const left: Segment[] = []
+    this.#own.keptTo = Infinity
+    for (const segment of [this.#own, ...this.inherited.map((piece) => piece.segment)]) {
+      const upTo = readUpTo(segment, others)
+      if (segment.keptTo === undefined || upTo > 0) counts.segmentsKept++
+      else counts.segmentsFreed++
+      if (segment.keptTo === undefined || segment.keptTo === upTo) continue
+      counts.batches += cut(segment.batches, (first) => first > upTo)
+      counts.messages += cut(segment.messages, ({ position }) => position > upTo)
+      cut(segment.events, ({ position }) => position > upTo)
+      segment.keptTo = upTo
+      left.push(segment)
+    }
+    return { ...counts, left, ownKept: readUpTo(this.#own, others) > 0 }
   }
 
   /** A log that begins with this one's events up to `at`. */
-  fork(at: Position): SegmentedLog {
+  fork(id: SessionId, at: Position): SegmentedLog {
     const before = this.inherited.filter(({ last }) => last < at)
     const { segment } = this.#pieces().find(({ last }) => last >= at) ?? { segment: this.#own }
-    return new SegmentedLog([...before, { segment, last: at }])
+    return new SegmentedLog(id, [...before, { segment, last: at }])
   }
 
   /** The events behind position `after`, up to `upTo`. */
@@ -68,6 +93,17 @@ export class SegmentedLog {
   #pieces(): readonly Piece[] {
     return [...this.inherited, { segment: this.#own, last: this.head }]
   }
+}
+
+/** The last position of `segment` that one of `logs` inherits; 0 for none. */
+export function readUpTo(segment: Segment, logs: readonly SegmentedLog[]): Position {
+  return Math.max(0, ...logs.flatMap(({ inherited }) => inherited.filter((piece) => piece.segment === segment).map(({ last }) => last)))
+}
+
+/** Removes the end of `list` that `isGone` holds of; answers how many. */
+function cut<Item>(list: Item[], isGone: (item: Item) => boolean): number {
+  const from = list.findIndex(isGone)
+  return from === -1 ? 0 : list.splice(from).length
 }
 
 /** Messages of a stream up to the end of one of its pieces. */

@@ -4,21 +4,23 @@ import type { ForkSession } from '../../domain/command.ts'
 import type { Recorded } from '../../domain/event.ts'
 import type { SessionId } from '../../domain/ids.ts'
 import type { SessionState } from '../../domain/session.ts'
-import type { Drivers, Idempotency, LogBatch, Store, Write, WriteOutcome } from '../../log/store.ts'
+import type { AppendWrite, Drivers, EraseWrite, Idempotency, LogBatch, Store, Write, WriteOutcome } from '../../log/store.ts'
+import type { Leftover, Upkeep } from '../../log/upkeep.ts'
 import type { SessionQuery, SessionReads } from '../../projection/reads.ts'
 import type { SessionSummary } from '../../projection/session-summary.ts'
 import type { ForkSource } from '../../domain/decide-fork.ts'
 import { ConvokeError } from '../../domain/errors.ts'
-import { applyWrite } from '../../log/apply.ts'
+import { applyWrite, refuseErase } from '../../log/apply.ts'
 import { READ_EVENTS_MAX } from '../../log/store.ts'
 import { LIST_LIMIT_MAX } from '../../projection/reads.ts'
 import { summarize } from '../../projection/session-summary.ts'
-import { SegmentedLog } from './segments.ts'
+import { readUpTo, SegmentedLog, type Segment } from './segments.ts'
 
 /** Batches that one page of the feed looks at. */
 const FEED_BATCHES_MAX = 256
 
 type Appended = Extract<WriteOutcome, { kind: 'appended' }>
+type Erased = Extract<WriteOutcome, { kind: 'erased' }>
 
 interface Stream {
   state: SessionState | undefined
@@ -34,11 +36,14 @@ interface Data {
   readonly lives: Map<number, number> | undefined
   readonly streams: Map<SessionId, Stream>
   readonly feed: LogBatch[]
-  readonly keys: Map<string, { readonly fingerprint: string; readonly outcome: Appended }>
+  feedHead: number
+  /** Erased sessions whose files may still be there, with what they wrote. */
+  readonly leftovers: Map<SessionId, Segment>
+  readonly keys: Map<string, { readonly fingerprint: string; readonly outcome: Appended | Erased }>
 }
 
 /** A store in memory, which can be closed and opened again. */
-export interface MemoryStore extends Store, SessionReads {
+export interface MemoryStore extends Store, SessionReads, Upkeep {
   /** Opens the same data again, after `close`. @throws {ConvokeError} `store_locked` while it is open */
   reopen(): MemoryStore
 }
@@ -46,7 +51,7 @@ export interface MemoryStore extends Store, SessionReads {
 /** Opens an empty store. A shared one can be opened again, as by another process, while it is open. */
 export function memoryStore(random: Random, { shared = false } = {}): MemoryStore {
   const lives = shared ? new Map<number, number>() : undefined
-  return open({ logId: random.uuid(), driver: 0, open: false, lives, streams: new Map(), feed: [], keys: new Map() })
+  return open({ logId: random.uuid(), driver: 0, open: false, lives, streams: new Map(), feed: [], feedHead: 0, leftovers: new Map(), keys: new Map() })
 }
 
 function driversOf(lives: Map<number, number>, driver: number): Drivers {
@@ -78,11 +83,12 @@ function open(data: Data): MemoryStore {
     head: async (id) => data.streams.get(id)?.log.head,
     state: async (id) => data.streams.get(id)?.state,
     async readFeed(owner, after, limit) {
-      const looked = data.feed.slice(after, after + Math.max(1, Math.min(limit, FEED_BATCHES_MAX)))
+      const begin = data.feed.findIndex(({ feed }) => feed > after)
+      const looked = begin === -1 ? [] : data.feed.slice(begin, begin + Math.max(1, Math.min(limit, FEED_BATCHES_MAX)))
       const next = looked.at(-1)?.feed ?? after
-      return { next, more: next < data.feed.length, batches: looked.filter((batch) => data.streams.get(batch.stream)?.state?.owner === owner) }
+      return { next, more: next < (data.feed.at(-1)?.feed ?? 0), batches: looked.filter((batch) => data.streams.get(batch.stream)?.state?.owner === owner) }
     },
-    feedHead: async () => data.feed.length,
+    feedHead: async () => data.feedHead,
     async unfinishedRuns(limit, after) {
       const found = [...data.streams].flatMap(([stream, { state }]) => {
         if (state?.run === undefined) return []
@@ -97,6 +103,7 @@ function open(data: Data): MemoryStore {
       return old.length
     },
     ...reads(data),
+    ...upkeep(data),
     async close() {
       if (!closed) data.open = false
       closed = true
@@ -106,11 +113,18 @@ function open(data: Data): MemoryStore {
 }
 
 function commitOne(data: Data, write: Write): WriteOutcome {
-  const idempotency = write.kind === 'decide' ? write.idempotency : undefined
+  const idempotency = write.kind === 'record' ? undefined : write.idempotency
   const repeated = idempotency === undefined ? undefined : repeat(data, idempotency)
   if (repeated !== undefined) return repeated
-  const found = data.streams.get(write.stream) ?? { state: undefined, summary: undefined, log: new SegmentedLog() }
-  const fork = write.kind === 'decide' && write.command.type === 'ForkSession' ? forkOf(data, write.command) : undefined
+  const outcome = write.kind === 'erase' ? erase(data, write) : apply(data, write)
+  if (idempotency !== undefined && (outcome.kind === 'appended' || outcome.kind === 'erased'))
+    data.keys.set(keyOf(idempotency), { fingerprint: idempotency.fingerprint, outcome })
+  return outcome
+}
+
+function apply(data: Data, write: AppendWrite): WriteOutcome {
+  const found = data.streams.get(write.stream) ?? { state: undefined, summary: undefined, log: new SegmentedLog(write.stream) }
+  const fork = write.kind === 'decide' && write.command.type === 'ForkSession' ? forkOf(data, write.stream, write.command) : undefined
   const applied = applyWrite(found.state, fork?.log.head ?? found.log.head, write, fork?.source)
   if (applied.kind !== 'apply') return applied
   const stream = fork === undefined ? found : { ...found, log: fork.log }
@@ -120,9 +134,8 @@ function commitOne(data: Data, write: Write): WriteOutcome {
   const to = stream.log.head + events.length
   const owner = applied.state?.owner
   if (owner === undefined) throw new Error('a write was applied to a stream without an owner')
-  const feed = events.length === 0 ? 0 : data.feed.length + 1
+  const feed = events.length === 0 ? 0 : data.feedHead + 1
   const outcome: Appended = { kind: 'appended', stream: write.stream, from, to, feed, events, atMs: write.atMs, owner, reply: applied.reply, replayed: false }
-  if (idempotency !== undefined) data.keys.set(keyOf(idempotency), { fingerprint: idempotency.fingerprint, outcome })
   if (events.length > 0) append(data, stream, outcome, applied.state)
   return outcome
 }
@@ -131,19 +144,54 @@ function append(data: Data, stream: Stream, outcome: Appended, state: SessionSta
   const { stream: id, from, to, feed, atMs, events } = outcome
   stream.state = state
   data.streams.set(id, stream)
+  data.feedHead = feed
   data.feed.push({ stream: id, from, to, feed, atMs, events })
-  events.forEach((event, index) => {
-    const recorded: Recorded = { position: from + index, atMs, event }
-    stream.log.push(recorded)
-    stream.summary = summarize(id, stream.summary, recorded)
-  })
+  const batch = events.map((event, index): Recorded => ({ position: from + index, atMs, event }))
+  stream.log.push(batch)
+  stream.summary = batch.reduce((summary, recorded) => summarize(id, summary, recorded), stream.summary)
+}
+
+function erase(data: Data, write: EraseWrite): WriteOutcome {
+  const found = data.streams.get(write.stream)
+  const refused = refuseErase(found?.state, found?.summary?.updatedAtMs ?? 0, write)
+  if (refused !== undefined || found?.state === undefined) return refused ?? { kind: 'refused', code: 'not_found', message: 'session not found' }
+  const { state, log } = found
+  data.streams.delete(write.stream)
+  data.feed.splice(0, data.feed.length, ...data.feed.filter(({ stream }) => stream !== write.stream))
+  const { left, ownKept, ...counts } = log.erase(logsOf(data))
+  for (const segment of left) data.leftovers.set(segment.id, segment)
+  const { workspace = 0, outputs = 0 } = write.files ?? {}
+  const receipt = { ...counts, state: 2 + state.queue.length + state.calls.length, files: workspace + (ownKept ? 0 : outputs) }
+  return { kind: 'erased', stream: write.stream, owner: state.owner, atMs: write.atMs, receipt, replayed: false }
+}
+
+function logsOf(data: Data): readonly SegmentedLog[] {
+  return [...data.streams.values()].map(({ log }) => log)
+}
+
+/** Nothing is left to sweep: what was erased is gone with its commit. */
+function upkeep(data: Data): Upkeep {
+  const leftoverOf = (segment: Segment): Leftover => {
+    const stream = segment.id
+    const upTo = readUpTo(segment, logsOf(data))
+    const reader = [...data.streams].find(([, { log }]) => log.inherited.some((piece) => piece.segment === segment && piece.last === upTo))
+    return reader === undefined ? { stream } : { stream, readBy: { stream: reader[0], upTo } }
+  }
+  return {
+    sweep: async () => false,
+    leftovers: async (limit) => [...data.leftovers.values()].slice(0, limit).map(leftoverOf),
+    async forgetLeftover({ stream, readBy }) {
+      const segment = data.leftovers.get(stream)
+      if (segment !== undefined && readUpTo(segment, logsOf(data)) === (readBy?.upTo ?? 0)) data.leftovers.delete(stream)
+    },
+  }
 }
 
 /** What a fork inherits, and what is to be decided about. */
-function forkOf(data: Data, { origin, at }: ForkSession): { readonly log: SegmentedLog; readonly source?: ForkSource } {
+function forkOf(data: Data, id: SessionId, { origin, at }: ForkSession): { readonly log: SegmentedLog; readonly source?: ForkSource } {
   const { state, summary, log } = data.streams.get(origin) ?? {}
-  if (state === undefined || summary === undefined || log === undefined) return { log: new SegmentedLog() }
-  const inherited = log.fork(Math.min(at, log.head))
+  if (state === undefined || summary === undefined || log === undefined) return { log: new SegmentedLog(id) }
+  const inherited = log.fork(id, Math.min(at, log.head))
   const { title, cwd } = summary
   const counts = { head: log.head, messages: inherited.messageCount, segments: inherited.inherited.length }
   return { log: inherited, source: { state, title, ...counts, ...(cwd === undefined ? {} : { cwd }) } }
@@ -152,7 +200,8 @@ function forkOf(data: Data, { origin, at }: ForkSession): { readonly log: Segmen
 function repeat(data: Data, idempotency: Idempotency): WriteOutcome | undefined {
   const kept = data.keys.get(keyOf(idempotency))
   if (kept === undefined) return undefined
-  if (kept.fingerprint === idempotency.fingerprint) return { ...kept.outcome, events: [], replayed: true }
+  if (kept.fingerprint === idempotency.fingerprint)
+    return kept.outcome.kind === 'erased' ? { ...kept.outcome, replayed: true } : { ...kept.outcome, events: [], replayed: true }
   return { kind: 'refused', code: 'idempotency_key_reused', message: 'this idempotency key was used with another body' }
 }
 

@@ -36,6 +36,10 @@ export class HotStreams {
     this.#streams.set(id, stream)
   }
 
+  delete(id: string): void {
+    this.#streams.delete(id)
+  }
+
   /** Drops what is over `HOT_STREAMS_MAX`. Not to be called inside a transaction: unsaved streams must stay. */
   trim(): void {
     for (const id of this.#streams.keys()) {

@@ -8,10 +8,11 @@ import type { Position, SessionId, UserId } from '../../domain/ids.ts'
 import type { Recorded } from '../../domain/event.ts'
 import type { OpenCall, QueuedMessage, SessionState } from '../../domain/session.ts'
 import type { FeedPage, LogBatch, Page, UnfinishedRun } from '../../log/store.ts'
+import type { Leftover } from '../../log/upkeep.ts'
 import { runId, sessionId, userId } from '../../domain/ids.ts'
 import { READ_EVENTS_MAX } from '../../log/store.ts'
 import { decodePlaces, placesFrom, type Place } from './places.ts'
-import { lifeOf } from './meta.ts'
+import { FEED_HEAD, lifeOf } from './meta.ts'
 import { decodeBatch, decodeState, type BatchRow, type StreamRow } from './rows.ts'
 import { Segments, type Piece } from './segments.ts'
 
@@ -54,7 +55,7 @@ export class Reader {
       `SELECT b.feed, b.first, b.last, b.at_ms, b.body, s.id FROM batch b JOIN stream s ON s.key = b.segment
        WHERE b.feed > ? AND b.feed <= ? AND s.owner = ? ORDER BY b.feed`,
     )
-    this.#feedHead = this.db.prepare('SELECT coalesce(max(feed), 0) AS feed FROM batch')
+    this.#feedHead = this.db.prepare(FEED_HEAD)
     this.#unfinished = this.db.prepare('SELECT id, owner, run_id, driver, fence FROM stream WHERE run_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?')
   }
 
@@ -143,6 +144,21 @@ export class Reader {
 
   feedHead(): number {
     return (this.#feedHead.get() as { feed: number }).feed
+  }
+
+  /** Erased sessions whose files may still be there. */
+  leftovers(limit: number): readonly Leftover[] {
+    const reader = this.db.prepare('SELECT s.id, i.last FROM inherit i JOIN stream s ON s.key = i.stream WHERE i.segment = ? ORDER BY i.last DESC LIMIT 1')
+    return oneMoment(this.db, () =>
+      this.db
+        .prepare('SELECT id, segment FROM leftover ORDER BY id LIMIT ?')
+        .all(limit)
+        .map(({ id, segment }) => {
+          const found = reader.get(Number(segment))
+          const stream = sessionId(String(id))
+          return found === undefined ? { stream } : { stream, readBy: { stream: sessionId(String(found['id'])), upTo: Number(found['last']) } }
+        }),
+    )
   }
 
   unfinishedRuns(limit: number, after: SessionId | undefined): readonly UnfinishedRun[] {

@@ -83,6 +83,8 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX idempotency_age ON idempotency (at_ms);
   `,
   // Segments: positions up to base stand in other segments, each up to its row's last position, which comes after that many messages.
+  // Orphans are segments whose session was erased: positions up to keep_to are read by forks, the rest goes with a sweep. Leftovers are
+  // erased sessions whose files may still be there.
   `
   ALTER TABLE stream ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
   CREATE TABLE inherit (
@@ -93,5 +95,13 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (stream, last)
   ) WITHOUT ROWID, STRICT;
   CREATE INDEX inherit_segment ON inherit (segment, last);
+  CREATE TABLE orphan (
+    segment INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    keep_to INTEGER NOT NULL,
+    swept INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX orphan_unswept ON orphan (segment) WHERE swept = 0;
+  CREATE TABLE leftover (id TEXT PRIMARY KEY, segment INTEGER NOT NULL) WITHOUT ROWID, STRICT;
   `,
 ]

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Random } from '../../domain/ports.ts'
 import type { Drivers, Store } from '../../log/store.ts'
+import type { Upkeep } from '../../log/upkeep.ts'
 import type { SessionReads } from '../../projection/reads.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 import { directWriter, workerWriter, type WriterLink } from './writer-link.ts'
@@ -35,7 +36,7 @@ export interface SqliteOptions {
  *
  * @throws {ConvokeError} `store_locked` while another process has it open; `store_newer` for a newer version's data; `store_damaged`; `store_failed`.
  */
-export async function openSqliteStore(options: SqliteOptions): Promise<Store & SessionReads> {
+export async function openSqliteStore(options: SqliteOptions): Promise<Store & SessionReads & Upkeep> {
   const { folder, shared = false } = options
   try {
     if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 })
@@ -48,7 +49,7 @@ export async function openSqliteStore(options: SqliteOptions): Promise<Store & S
   }
 }
 
-async function openLocked(options: SqliteOptions, lock: FolderLock): Promise<Store & SessionReads> {
+async function openLocked(options: SqliteOptions, lock: FolderLock): Promise<Store & SessionReads & Upkeep> {
   const { folder, random, shared = false } = options
   const file = join(folder, 'convoke.db')
   try {
@@ -82,6 +83,9 @@ async function openLocked(options: SqliteOptions, lock: FolderLock): Promise<Sto
       feedHead: async () => reader.feedHead(),
       unfinishedRuns: async (limit, after) => reader.unfinishedRuns(limit, after),
       pruneIdempotency: (beforeMs) => writer.pruneIdempotency(beforeMs),
+      sweep: () => writer.sweep(),
+      leftovers: async (limit) => reader.leftovers(limit),
+      forgetLeftover: ({ stream, readBy }) => writer.forgetLeftover(stream, readBy?.upTo ?? 0),
       session: async (id) => sessions.session(id),
       sessionAt: async (id) => sessions.sessionAt(id),
       sessions: async (query) => sessions.sessions(query),

@@ -8,6 +8,10 @@ import type { Piece } from './segments.ts'
 import { countPlaces, decodePlaces, encodePlace, PLACES_PER_BLOCK } from './places.ts'
 import { decodeState, encodeState, type StreamRow } from './rows.ts'
 
+// The key of a segment of which anything is left, a fork's part for example, is not given again.
+const INSERT_STREAM = `INSERT INTO stream (key, id, owner, head, base, run_id, driver, fence, state, places)
+  VALUES (1 + max(coalesce((SELECT max(key) FROM stream), 0), coalesce((SELECT max(segment) FROM orphan), 0)), ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
 /** Loads and saves streams for the writer; every call stands inside its transaction. */
 export class StreamRows {
   readonly #find: StatementSync
@@ -28,7 +32,7 @@ export class StreamRows {
   constructor(db: DatabaseSync) {
     this.#find = db.prepare('SELECT key, id, owner, head, base, state, places FROM stream WHERE id = ?')
     this.#findSummary = db.prepare('SELECT body FROM session WHERE key = ?')
-    this.#insert = db.prepare('INSERT INTO stream (id, owner, head, base, run_id, driver, fence, state, places) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)')
+    this.#insert = db.prepare(INSERT_STREAM)
     this.#setHead = db.prepare('UPDATE stream SET head = ?, places = ? WHERE key = ?')
     this.#setState = db.prepare('UPDATE stream SET head = ?, owner = ?, run_id = ?, driver = ?, fence = ?, state = ?, places = ? WHERE key = ?')
     this.#items = db.prepare('SELECT kind, body FROM stream_item WHERE stream = ? ORDER BY kind, ordinal')

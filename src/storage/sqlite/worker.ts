@@ -29,6 +29,10 @@ function perform(request: Request): unknown {
       return writer.commit(request.writes.map(unpack)).map((outcome, index) => withoutEvents(outcome, request.writes[index]))
     case 'prune':
       return writer.pruneIdempotency(request.beforeMs)
+    case 'sweep':
+      return writer.sweep()
+    case 'forget':
+      return writer.forgetLeftover(request.id, request.upTo)
     case 'renew':
       return writer.renewDriver(request.untilMs)
     case 'close':
@@ -37,7 +41,7 @@ function perform(request: Request): unknown {
 }
 
 function unpack(write: PackedWrite): EncodedWrite {
-  return write.kind === 'decide' ? write : { ...write, events: unpackEvents(JSON.parse(write.body) as readonly unknown[]) as RecordWrite['events'] }
+  return write.kind !== 'record' ? write : { ...write, events: unpackEvents(JSON.parse(write.body) as readonly unknown[]) as RecordWrite['events'] }
 }
 
 function withoutEvents(outcome: WriteOutcome, write: PackedWrite | undefined): WriteOutcome {

@@ -1,6 +1,6 @@
 /** How the loop reaches the writer: in a worker thread, or directly where everything must run in one thread. */
 import { Worker } from 'node:worker_threads'
-import type { DecideWrite, RecordWrite, Write, WriteOutcome } from '../../log/store.ts'
+import type { DecideWrite, EraseWrite, RecordWrite, Write, WriteOutcome } from '../../log/store.ts'
 import { ConvokeError, type ErrorCode } from '../../domain/errors.ts'
 import { encodeEvents } from './rows.ts'
 import { Writer, type WriterOptions } from './writer.ts'
@@ -12,17 +12,21 @@ export interface WriterLink {
   commit(writes: readonly Write[]): Promise<readonly WriteOutcome[]>
   pruneIdempotency(beforeMs: number): Promise<number>
   renewDriver(untilMs: number): Promise<void>
+  sweep(): Promise<boolean>
+  forgetLeftover(id: string, upTo: number): Promise<void>
   close(): Promise<void>
 }
 
 /** A write on its way to the worker. Events travel as text: cheaper than copies of many small objects, and just what is stored. */
-export type PackedWrite = DecideWrite | (Omit<RecordWrite, 'events'> & { readonly body: string })
+export type PackedWrite = DecideWrite | EraseWrite | (Omit<RecordWrite, 'events'> & { readonly body: string })
 
 /** What the worker is asked. */
 export type Request =
   | { readonly type: 'commit'; readonly writes: readonly PackedWrite[] }
   | { readonly type: 'prune'; readonly beforeMs: number }
   | { readonly type: 'renew'; readonly untilMs: number }
+  | { readonly type: 'sweep' }
+  | { readonly type: 'forget'; readonly id: string; readonly upTo: number }
   | { readonly type: 'close' }
 /** What it answers, in the order in which it was asked; `ready` comes first, unasked. */
 export type Answer =
@@ -43,6 +47,8 @@ export function directWriter(options: WriterOptions): WriterLink {
     },
     pruneIdempotency: async (beforeMs) => writer.pruneIdempotency(beforeMs),
     renewDriver: async (untilMs) => writer.renewDriver(untilMs),
+    sweep: async () => writer.sweep(),
+    forgetLeftover: async (id, upTo) => writer.forgetLeftover(id, upTo),
     close: async () => writer.close(),
   }
 }
@@ -98,6 +104,8 @@ export async function workerWriter(options: WriterOptions, onLost: (error: Convo
     },
     pruneIdempotency: async (beforeMs) => (await ask({ type: 'prune', beforeMs })) as number,
     renewDriver: async (untilMs) => void (await ask({ type: 'renew', untilMs })),
+    sweep: async () => (await ask({ type: 'sweep' })) as boolean,
+    forgetLeftover: async (id, upTo) => void (await ask({ type: 'forget', id, upTo })),
     async close() {
       quiet = true
       try {
@@ -110,7 +118,7 @@ export async function workerWriter(options: WriterOptions, onLost: (error: Convo
 }
 
 function pack(write: Write): PackedWrite {
-  if (write.kind === 'decide') return write
+  if (write.kind !== 'record') return write
   const { events, ...rest } = write
   return { ...rest, body: encodeEvents(events) }
 }

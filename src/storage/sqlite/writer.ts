@@ -8,17 +8,18 @@
  */
 import { statSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import type { Idempotency, Write, WriteOutcome } from '../../log/store.ts'
+import type { AppendWrite, EraseWrite, Idempotency, Write, WriteOutcome } from '../../log/store.ts'
 import type { ForkSession } from '../../domain/command.ts'
 import type { ForkSource } from '../../domain/decide-fork.ts'
 import type { HotStream } from './hot.ts'
 import { ConvokeError } from '../../domain/errors.ts'
-import { applyWrite } from '../../log/apply.ts'
+import { applyWrite, refuseErase } from '../../log/apply.ts'
 import { summarize } from '../../projection/session-summary.ts'
 import { messageOf } from '../../projection/transcript.ts'
 import { leaveMark, requireNewest, requireWhole } from './damage.ts'
+import { Eraser } from './erase.ts'
 import { HotStreams } from './hot.ts'
-import { lifeOf } from './meta.ts'
+import { FEED, FEED_HEAD, lifeOf } from './meta.ts'
 import { keepFormat } from './maintenance/keep-format.ts'
 import { migrate } from './migrate.ts'
 import { encodeEvents } from './rows.ts'
@@ -44,6 +45,7 @@ export interface WriterOptions {
 }
 
 type Appended = Extract<WriteOutcome, { kind: 'appended' }>
+type Erased = Extract<WriteOutcome, { kind: 'erased' }>
 
 interface Fork {
   readonly at: number
@@ -61,6 +63,7 @@ export class Writer {
   readonly #dirty = new Set<HotStream>()
   readonly #rows: StreamRows
   readonly #segments: Segments
+  readonly #eraser: Eraser
   readonly #insertBatch: StatementSync
   readonly #findKey: StatementSync
   readonly #insertKey: StatementSync
@@ -75,6 +78,8 @@ export class Writer {
     this.#db = new DatabaseSync(file, { timeout: 5000 })
     // locking_mode stays NORMAL: readers of this process have their own connections.
     this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${CACHE_KIB}`)
+    // What is removed is overwritten: an erased session must not be found in the free pages of the file.
+    this.#db.exec('PRAGMA secure_delete = ON')
     // The file shrinks when the WAL begins anew, so that its size says how much of it is in use. @see checkpoint
     this.#db.exec('PRAGMA journal_size_limit = 0')
     requireDurable(this.#db)
@@ -90,6 +95,7 @@ export class Writer {
     this.#readFeed()
     this.#rows = new StreamRows(this.#db)
     this.#segments = new Segments(this.#db)
+    this.#eraser = new Eraser(this.#db)
     this.#insertBatch = this.#db.prepare('INSERT INTO batch (feed, segment, first, last, at_ms, body) VALUES (?, ?, ?, ?, ?, ?)')
     this.#findKey = this.#db.prepare('SELECT fingerprint, outcome FROM idempotency WHERE scope = ? AND key = ?')
     this.#insertKey = this.#db.prepare('INSERT INTO idempotency (scope, key, fingerprint, at_ms, outcome) VALUES (?, ?, ?, ?, ?)')
@@ -117,17 +123,39 @@ export class Writer {
       this.#dirty.clear()
       this.#hot.clear()
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
-      throw new ConvokeError(
-        isDiskFailure(error) ? 'store_failed' : 'store_unknown',
-        `the log could not be written: ${error instanceof Error ? error.message : String(error)}`,
-        { cause: error },
-      )
+      throw failureOf(error)
     }
   }
 
   /** In a shared log: says that this driver lives until `untilMs`. */
   renewDriver(untilMs: number): void {
     this.#setMeta(lifeOf(this.driver), String(untilMs))
+  }
+
+  /** Removes a bounded part of what erased sessions left. Answers whether there is more. */
+  sweep(): boolean {
+    const { more, finished } = this.#alone(() => this.#eraser.sweep())
+    // What was removed still stands in the log of writes. A reader may be in the way; then it goes with the next copy.
+    if (finished) this.checkpoint('TRUNCATE')
+    return more
+  }
+
+  /** The files of an erased session are gone, where forks still read its segment up to `upTo`; 0 for nobody. */
+  forgetLeftover(id: string, upTo: number): void {
+    this.#alone(() => this.#eraser.forgetLeftover(id, upTo))
+  }
+
+  /** Runs `work` in a transaction of its own. */
+  #alone<T>(work: () => T): T {
+    this.#db.exec('BEGIN IMMEDIATE')
+    try {
+      const result = work()
+      this.#db.exec('COMMIT')
+      return result
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      throw failureOf(error)
+    }
   }
 
   /** Copies the WAL back when it has grown large. Call it between commits. */
@@ -164,13 +192,19 @@ export class Writer {
   }
 
   #readFeed(): void {
-    this.#feed = (this.#db.prepare('SELECT coalesce(max(feed), 0) AS feed FROM batch').get() as { feed: number }).feed
+    this.#feed = (this.#db.prepare(FEED_HEAD).get() as { feed: number }).feed
   }
 
   #write(write: EncodedWrite): WriteOutcome {
-    const idempotency = write.kind === 'decide' ? write.idempotency : undefined
+    const idempotency = write.kind === 'record' ? undefined : write.idempotency
     const repeated = idempotency === undefined ? undefined : this.#repeat(idempotency)
     if (repeated !== undefined) return repeated
+    const outcome = write.kind === 'erase' ? this.#erase(write) : this.#apply(write)
+    if (idempotency !== undefined && (outcome.kind === 'appended' || outcome.kind === 'erased')) this.#remember(idempotency, outcome)
+    return outcome
+  }
+
+  #apply(write: AppendWrite & EncodedWrite): WriteOutcome {
     const stream = this.#load(write.stream)
     const fork = write.kind === 'decide' && write.command.type === 'ForkSession' ? this.#forkOf(write.command) : undefined
     const head = fork === undefined ? stream.head : fork.at
@@ -186,8 +220,20 @@ export class Writer {
     const outcome: Appended = { kind: 'appended', stream: write.stream, from, to, feed, events, atMs: write.atMs, owner, reply, replayed: false }
     if (to >= from) this.#append(stream, write, outcome, applied.state)
     if (fork !== undefined && stream.key !== undefined) this.#rows.inherit(stream.key, fork.pieces)
-    if (idempotency !== undefined) this.#remember(idempotency, outcome)
     return outcome
+  }
+
+  #erase(write: EraseWrite): WriteOutcome {
+    const stream = this.#load(write.stream)
+    const { state, summary } = stream
+    const refused = refuseErase(state, summary?.updatedAtMs ?? 0, write)
+    if (refused !== undefined || state === undefined) return refused ?? { kind: 'refused', code: 'not_found', message: 'session not found' }
+    const receipt = this.#eraser.erase(write.stream, stream, write.files ?? { workspace: 0, outputs: 0 })
+    this.#dirty.delete(stream)
+    this.#hot.delete(write.stream)
+    // Feed numbers go on where they were, also when the last rows are gone.
+    this.#setMeta(FEED, String(this.#feed))
+    return { kind: 'erased', stream: write.stream, owner: state.owner, atMs: write.atMs, receipt, replayed: false }
   }
 
   /** What a fork inherits, and what is to be decided about: nothing where there is no such session. */
@@ -229,12 +275,12 @@ export class Writer {
     if (row.fingerprint !== idempotency.fingerprint) {
       return { kind: 'refused', code: 'idempotency_key_reused', message: 'this idempotency key was used with another body' }
     }
-    return { ...(JSON.parse(row.outcome) as Appended), events: [], replayed: true }
+    return { ...(JSON.parse(row.outcome) as Appended | Erased), replayed: true }
   }
 
-  #remember(idempotency: Idempotency, outcome: Appended): void {
+  #remember(idempotency: Idempotency, outcome: Appended | Erased): void {
     const { scope, key, fingerprint } = idempotency
-    this.#insertKey.run(scope, key, fingerprint, outcome.atMs, JSON.stringify({ ...outcome, events: [] }))
+    this.#insertKey.run(scope, key, fingerprint, outcome.atMs, JSON.stringify(outcome.kind === 'erased' ? outcome : { ...outcome, events: [] }))
   }
 
   #valueOf(name: string): string | undefined {
@@ -261,6 +307,11 @@ function requireDurable(db: DatabaseSync): void {
   // 2 is FULL: an fsync of the WAL in each commit (sqlite.org/pragma.html).
   if (mode !== 'wal' || synchronous !== 2)
     throw new ConvokeError('store_failed', `the log cannot be kept durably here: journal ${mode}, synchronous ${synchronous}`)
+}
+
+function failureOf(error: unknown): ConvokeError {
+  const message = error instanceof Error ? error.message : String(error)
+  return new ConvokeError(isDiskFailure(error) ? 'store_failed' : 'store_unknown', `the log could not be written: ${message}`, { cause: error })
 }
 
 /** SQLite's codes for an input or output error, a damaged file, and one that is no database. A full disk is none of them: it may have room again. */

@@ -81,6 +81,17 @@ export const ForkSession = z
   })
   .meta({ id: 'ForkSession' })
 
+const removed = z.int().min(0)
+export const Receipt = z
+  .object({
+    session_id: uuid,
+    rows: z.object({ batches: removed.describe('rows that held events'), messages: removed, state: removed.describe('rows of state and of lists') }),
+    indexes: removed.describe('rows that said where events stand'),
+    segments: z.object({ freed: removed, kept: removed.describe('of these another session still reads a part') }),
+    files: removed.describe('outputs of tools, and files of the session’s own folder'),
+  })
+  .meta({ id: 'Receipt' })
+
 export const UpdateSession = z
   .object({
     title: z.string().max(TITLE_CHARS_MAX).nullish(),
@@ -205,6 +216,7 @@ export type SessionDetail = z.infer<typeof SessionDetail>
 export type ServerConfig = z.infer<typeof ServerConfig>
 export type CreateSession = z.infer<typeof CreateSession>
 export type ForkSession = z.infer<typeof ForkSession>
+export type Receipt = z.infer<typeof Receipt>
 export type UpdateSession = z.infer<typeof UpdateSession>
 export type MessagePart = z.infer<typeof MessagePart>
 export type Message = z.infer<typeof Message>

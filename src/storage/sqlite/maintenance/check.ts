@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { StreamChecker, type Finding, type HasOutput, type WholeStreamRow } from './check-stream.ts'
+import { decodePlaces } from '../places.ts'
 import { openReadOnly, requireLog, type LogFolder } from './open.ts'
 
 export type { Finding, HasOutput } from './check-stream.ts'
@@ -97,12 +98,18 @@ function checkStreams(db: DatabaseSync, report: Report, hasOutput: HasOutput): P
   return totals
 }
 
-/** Each batch belongs to a place of its stream. */
+/** Each batch belongs to a place of its stream, or of a segment that outlives its session. */
 function checkBatches(db: DatabaseSync, report: Report): Partial<CheckTotals> {
+  const place = db.prepare('INSERT OR IGNORE INTO temp.placed (feed) VALUES (?)')
+  for (const row of db.prepare('SELECT places FROM block WHERE segment IN (SELECT segment FROM orphan)').iterate()) {
+    for (const { feed } of decodePlaces(String(row['places']))) place.run(feed)
+  }
   const lost = db.prepare('SELECT feed, first, last FROM batch WHERE feed NOT IN (SELECT feed FROM temp.placed) ORDER BY feed')
   limited(lost.iterate(), report, ({ feed, first, last }) => `batch ${feed} (positions ${first} to ${last}) belongs to no session`)
   return { batches: rowsOf(db, 'batch') }
 }
+
+const SEGMENTS = 'SELECT key FROM stream UNION SELECT segment FROM orphan'
 
 /** Each row that hangs on a stream has one. */
 function checkOwners(db: DatabaseSync, report: Report): void {
@@ -112,10 +119,10 @@ function checkOwners(db: DatabaseSync, report: Report): void {
     ['message', 'stream'],
     ['session', 'key'],
   ] as const) {
-    const lost = db.prepare(`SELECT ${column} AS owner, count(*) AS n FROM ${table} WHERE ${column} NOT IN (SELECT key FROM stream) GROUP BY ${column}`)
+    const lost = db.prepare(`SELECT ${column} AS owner, count(*) AS n FROM ${table} WHERE ${column} NOT IN (${SEGMENTS}) GROUP BY ${column}`)
     limited(lost.iterate(), report, ({ owner, n }) => `${n} rows of ${table} belong to no session (${owner})`)
   }
-  const blocks = db.prepare('SELECT segment, count(*) AS n FROM block WHERE segment NOT IN (SELECT key FROM stream) GROUP BY segment')
+  const blocks = db.prepare(`SELECT segment, count(*) AS n FROM block WHERE segment NOT IN (${SEGMENTS}) GROUP BY segment`)
   limited(blocks.iterate(), report, ({ segment, n }) => `${n} blocks belong to no session (${segment})`)
 }
 
@@ -132,7 +139,7 @@ function checkCounts(db: DatabaseSync, report: Report): void {
 function checkIdempotency(db: DatabaseSync, report: Report): Partial<CheckTotals> {
   const bad = db.prepare(
     `SELECT scope, key FROM idempotency
-     WHERE NOT json_valid(outcome) OR coalesce(CASE WHEN json_valid(outcome) THEN json_extract(outcome, '$.kind') END, '') <> 'appended'`,
+     WHERE NOT json_valid(outcome) OR coalesce(CASE WHEN json_valid(outcome) THEN json_extract(outcome, '$.kind') END, '') NOT IN ('appended', 'erased')`,
   )
   limited(bad.iterate(), report, ({ scope, key }) => `the record of idempotency key ${key} (${scope}) cannot be read`)
   return { idempotency: rowsOf(db, 'idempotency') }

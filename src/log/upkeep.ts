@@ -1,0 +1,28 @@
+/**
+ * The port to a log's upkeep: what is done beside its traffic, in bounded steps, so that no commit waits long. Its sentences are the
+ * contract of the conformance suite in `testing/`.
+ *
+ * U1. What was erased is unreachable from the commit on; `sweep` then removes it in bounded steps. A crash between two loses nothing of
+ *     the work: the next opening goes on with it.
+ * U2. What a fork reads of an erased session's segment stays as it is; what stands behind it goes, also the tail of a batch that straddles.
+ *     The segment goes with the last session that reads it.
+ * U3. An erased session's files are named by `leftovers` until they are said to be gone.
+ */
+import type { Position, SessionId } from '../domain/ids.ts'
+
+/** An erased session whose files may still be there. */
+export interface Leftover {
+  readonly stream: SessionId
+  /** A fork that still reads what the session wrote, up to a position: the files that those events name must stay. */
+  readonly readBy?: { readonly stream: SessionId; readonly upTo: Position }
+}
+
+/** The upkeep of a store. */
+export interface Upkeep {
+  /** Removes a bounded part of what erased sessions left in the log. Answers whether there is more. @see U1, U2 */
+  sweep(): Promise<boolean>
+  /** Erased sessions whose files may still be there, at most `limit`. @see U3 */
+  leftovers(limit: number): Promise<readonly Leftover[]>
+  /** The files that `leftover` named are gone. Ignored where it says something else by now. */
+  forgetLeftover(leftover: Leftover): Promise<void>
+}
