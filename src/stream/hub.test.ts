@@ -39,3 +39,13 @@ test('a reader that leaves while a batch is handed out disturbs nobody, and an e
   stay()
   expect(hub.listenerCount).toBe(0)
 })
+
+test('that a stream was erased is hinted to its readers alone, as something behind any position', () => {
+  const hub = new Hub()
+  const heard: [string, number, number][] = []
+  hub.subscribe(sessionId('s1'), ({ from, events }) => heard.push(['stream', from, events.length]))
+  hub.subscribe(sessionId('s2'), ({ from, events }) => heard.push(['other stream', from, events.length]))
+  hub.subscribeOwner(userId('ann'), ({ from, events }) => heard.push(['owner', from, events.length]))
+  hub.erased(sessionId('s1'), userId('ann'))
+  expect(heard).toEqual([['stream', Number.MAX_SAFE_INTEGER, 0]])
+})

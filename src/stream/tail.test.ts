@@ -99,6 +99,22 @@ describe('a reader', () => {
     expect(log.reads).toBe(before)
   })
 
+  test('of a stream that is erased ends, at the hint or else at the next keep-alive', async () => {
+    for (const told of [true, false]) {
+      const { log, hub, clock, commit, follow } = setUp()
+      commit([delta(), delta()])
+      let erased = false
+      const store: LogReader = { ...log, read: async (stream, after, limit) => (erased ? undefined : log.read(stream, after, limit)) }
+      const { sink } = follow(0, { store })
+      await settle()
+      erased = true
+      if (told) hub.erased(STREAM, OWNER)
+      else clock.advance(15_000)
+      await settle()
+      expect([positions(sink.seen), sink.ended, hub.listenerCount, clock.pending]).toEqual([[1, 2], true, 0, 0])
+    }
+  })
+
   test('finds at once what no hint told it of, when somebody doubts', async () => {
     const { hub, commit, follow } = setUp()
     commit([delta()])
@@ -136,6 +152,7 @@ describe('a reader', () => {
 
   test('hears a keep-alive every 15 seconds, however busy its stream is', async () => {
     const { clock, commit, follow } = setUp()
+    commit([delta()])
     const { sink } = follow(0)
     await settle()
     for (let count = 0; count < 4; count++) {
