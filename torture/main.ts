@@ -14,6 +14,7 @@ const PARTS: Readonly<Record<string, () => Promise<Part>>> = {
   orphans: async () => (await import('./orphans/part.ts')).orphans,
   restart: async () => (await import('./restart/part.ts')).restart,
   provider: async () => (await import('./provider/part.ts')).provider,
+  readers: async () => (await import('./readers/part.ts')).readers,
   pause: async () => (await import('./pause/part.ts')).pausePart,
   simulation: async () => (await import('./simulation.ts')).part,
   plants: async () => (await import('./plants.ts')).part,

@@ -21,7 +21,7 @@ import { alone, logFile, lookWhole, metaOf, openReadOnly, type LogFolder } from 
 /** Where a restored log is prepared, below the data folder. */
 const STAGING = 'restoring'
 /** What may stand in a data folder that counts as empty: the lock, and workspaces that were brought back first. */
-const HARMLESS = ['convoke.lock', 'convoke.lock-journal', 'convoke.pid', 'workspaces']
+const HARMLESS = ['convoke.driver', 'convoke.lock', 'convoke.lock-journal', 'convoke.pid', 'workspaces']
 
 /** How to restore. */
 export interface RestoreOptions {
