@@ -26,4 +26,14 @@ export function addDb(program: Command, ended: (code: number) => void): void {
   command('compact', 'give back the space of what was removed; the server must be stopped').action(async (flags: DataFlags) =>
     ended(await (await import('./db-save.ts')).compactDb(flags)),
   )
+  command('export <session> [file]', 'write one session as JSON Lines to a file, or to standard output (-); also beside a running server')
+    .option('--force', 'replace the file if it exists')
+    .option('--damaged', 'export a session of which events are lost, with a mark in each lost place')
+    .action(async (session: string, file: string | undefined, flags: DataFlags & { force?: boolean; damaged?: boolean }) =>
+      ended(await (await import('./db-move.ts')).exportDb(session, file, flags)),
+    )
+  command('import <file>', 'read one session from a file, or from standard input (-); the server must be stopped')
+    .option('--as <id>', 'give the session this id')
+    .option('--new-id', 'give the session a new id')
+    .action(async (file: string, flags: DataFlags & { as?: string; newId?: boolean }) => ended(await (await import('./db-move.ts')).importDb(file, flags)))
 }

@@ -1,5 +1,5 @@
 /** `convoke db`, by processes of its own, beside a server and without one. */
-import { existsSync, readFileSync, readdirSync, rmSync, truncateSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test, vi } from 'vitest'
@@ -167,4 +167,62 @@ describe('convoke db compact', () => {
     expect([code, Number(before) - Number(after) > 1_000_000]).toEqual([0, true])
     expect((await world.run(['db', 'check'])).code).toBe(0)
   })
+})
+
+describe('convoke db export and import', () => {
+  test('carry a session from a running server to another folder, byte for byte, where its question is still open', async () => {
+    const { world, server, ids } = await served()
+    const file = join(world.folder, 'session.jsonl')
+    const told = await world.run(['db', 'export', ids[1], file])
+    expect(told).toMatchObject({ code: 0, stdout: expect.stringMatching(/^exported session .* to .*session\.jsonl: \d+ bytes\n$/), stderr: '' })
+    expect((await world.run(['db', 'export', ids[1]])).stdout).toBe(readFileSync(file, 'utf8'))
+    expect((await world.run(['db', 'export', ids[1], file])).stderr).toBe(`convoke: ${file} exists; --force replaces it\n`)
+    expect((await world.run(['db', 'import', file, '--new-id'])).stderr).toContain(`is in use by process ${server.pid}`)
+    const shown = async (url: string) => (await ask(url, 'GET', `/v1/sessions/${ids[1]}/messages`)).json
+    const before = await shown(server.url)
+
+    const other = newWorld()
+    await (await other.serve()).kill('SIGTERM')
+    const imported = await other.run(['db', 'import', '-'], { input: readFileSync(file, 'utf8') })
+    expect(imported).toMatchObject({ code: 0, stderr: '' })
+    expect(imported.stdout).toMatch(/^imported session .*: \d+ events, 0 output files; its run goes on when the server starts\n$/)
+    expect((await other.run(['db', 'check'])).code).toBe(0)
+    const bare = (text: string) => text.split('\n').slice(1, -2)
+    expect(bare((await other.run(['db', 'export', ids[1], '-'])).stdout)).toEqual(bare(readFileSync(file, 'utf8')))
+
+    const { url } = await other.serve()
+    expect(await shown(url)).toEqual(before)
+    const { run_status: waiting } = (await ask(url, 'GET', `/v1/sessions/${ids[1]}`)).json.session
+    expect(waiting).toMatchObject({ waiting: true })
+    const { tool_calls: calls } = (await ask(url, 'GET', `/v1/sessions/${ids[1]}/tools/pending`)).json
+    await ask(url, 'POST', `/v1/sessions/${ids[1]}/tools/decisions`, { run_id: waiting.run_id, decisions: { [calls[0].id]: { action: 'accept' } } })
+    await expect.poll(async () => JSON.stringify(await shown(url)), { timeout: 20_000 }).toContain('bash answered')
+  })
+
+  test('refuse a session that is there, and a file that is damaged', async () => {
+    const { world, server, ids } = await served()
+    const file = join(world.folder, 'session.jsonl')
+    await world.run(['db', 'export', ids[0], file])
+    await server.kill('SIGTERM')
+    expect(await world.run(['db', 'import', file])).toMatchObject({ code: 1, stderr: expect.stringContaining(`there is a session ${ids[0]} already`) })
+    expect((await world.run(['db', 'import', file, '--new-id', '--as', ids[0]])).stderr).toContain('--as and --new-id cannot be given together')
+    writeFileSync(file, readFileSync(file, 'utf8').replace('hello', 'jello'))
+    expect(await world.run(['db', 'import', file, '--new-id'])).toMatchObject({ code: 1, stderr: expect.stringContaining('the checksum is another one') })
+    expect((await world.run(['db', 'import', join(world.folder, 'nothing')])).stderr).toContain('no such file')
+    expect((await world.run(['db', 'export', 'mine'])).stderr).toBe('convoke: mine is no session id: a UUID\n')
+    expect((await world.run(['db', 'check'])).stdout).toContain('the log is sound: 2 sessions')
+    const list = world.start(['db', 'export', ids[0]], { input: '' })
+    list.closeOutput()
+    expect(await list.ended).toMatchObject({ code: 0, stderr: '' })
+  })
+})
+
+test.each([
+  [['db'], / check .* backup .* restore .* compact .* export .* import /],
+  [['db', 'restore'], /--data <dir> .*--force .*--damaged /],
+  [['db', 'import'], /--as <id> .*--new-id /],
+])('convoke %j --help says what there is', async (args, pattern) => {
+  const { code, stdout } = await newWorld().run([...args, '--help'])
+  expect(code).toBe(0)
+  expect(stdout.replaceAll(/\s+/g, ' ')).toMatch(pattern)
 })

@@ -2,6 +2,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { decodePlaces, placesFrom, type Place } from '../places.ts'
 import type { BatchRow, StreamRow } from '../rows.ts'
+import { Segments } from '../segments.ts'
 import { unpackEvents } from '../../../log/packing.ts'
 
 /** A batch with the segment that it belongs to. */
@@ -14,6 +15,8 @@ export class Batches {
   readonly #blocks: StatementSync
   readonly #blocksFrom: StatementSync
   readonly #batch: StatementSync
+  readonly #newest: StatementSync
+  readonly #segments: Segments
 
   constructor(db: DatabaseSync) {
     this.#blocks = db.prepare('SELECT first, places FROM block WHERE segment = ? ORDER BY first')
@@ -22,6 +25,8 @@ export class Batches {
       `SELECT places FROM block
        WHERE segment = ?1 AND first >= coalesce((SELECT max(first) FROM block WHERE segment = ?1 AND first <= ?2), 1) ORDER BY first`,
     )
+    this.#newest = db.prepare('SELECT places FROM stream WHERE key = ?')
+    this.#segments = new Segments(db)
     this.#batch = db.prepare('SELECT feed, segment, first, last, at_ms, body FROM batch WHERE feed = ?')
   }
 
@@ -31,11 +36,22 @@ export class Batches {
     yield { first: undefined, places: row.places }
   }
 
-  /** Places of the batches that hold `position` and what comes after it. */
-  *placesFrom(row: StreamRow, position: number): Generator<Place> {
-    const newest = decodePlaces(row.places)
+  /** Places of the batches behind position `after`, those that a fork inherits too, each with the last position that counts of it. */
+  *behind(row: StreamRow, after: number): Generator<Place & { readonly last: number }> {
+    let from = after + 1
+    for (const { segment, last } of this.#segments.behind(row, after)) {
+      for (const place of this.#placesFrom(segment, from)) {
+        if (place.first > last) break
+        yield { ...place, last }
+      }
+      from = last + 1
+    }
+  }
+
+  *#placesFrom(segment: number, position: number): Generator<Place> {
+    const newest = decodePlaces((this.#newest.get(segment) as { places: string } | undefined)?.places ?? '')
     if (position < (newest[0]?.first ?? Infinity)) {
-      for (const block of this.#blocksFrom.iterate(row.key, position)) yield* placesFrom(decodePlaces(String(block['places'])), position)
+      for (const block of this.#blocksFrom.iterate(segment, position)) yield* placesFrom(decodePlaces(String(block['places'])), position)
     }
     yield* placesFrom(newest, position)
   }

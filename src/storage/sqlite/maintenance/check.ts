@@ -5,11 +5,10 @@
  * remembered of each batch stands in a temporary table.
  */
 import { existsSync } from 'node:fs'
-import { basename, join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import { StreamChecker, type Finding, type HasOutput, type WholeStreamRow } from './check-stream.ts'
 import { decodePlaces } from '../places.ts'
-import { openReadOnly, requireLog, type LogFolder } from './open.ts'
+import { openReadOnly, outputPlaces, requireLog, type LogFolder } from './open.ts'
 
 export type { Finding, HasOutput } from './check-stream.ts'
 
@@ -33,8 +32,7 @@ export interface CheckTotals {
 
 /** Checks the log of a data folder, and reports each finding. None is the good answer. @throws {ConvokeError} `store_failed`, `store_newer` */
 export function checkLog(where: LogFolder, report: (finding: Finding) => void): CheckTotals {
-  // A data folder may have moved since: what counts is the name below it.
-  const hasOutput: HasOutput = (session, path) => existsSync(path) || existsSync(join(where.folder, where.outputs, session, basename(path)))
+  const hasOutput: HasOutput = (session, path) => outputPlaces(where, session, path).some((place) => existsSync(place))
   return checkFile(requireLog(where.folder), hasOutput, report)
 }
 

@@ -1,6 +1,6 @@
 /** How the tools of an operator reach a data folder: read-only beside a running server, or alone in it. */
 import { existsSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../../../domain/errors.ts'
 import { requireNewest, requireWhole } from '../damage.ts'
@@ -56,6 +56,11 @@ export function lookWhole(file: string): void {
     // A reader leaves an empty write-ahead log.
     if (!hadWal) for (const end of ['-wal', '-shm']) rmSync(`${file}${end}`, { force: true })
   }
+}
+
+/** Where an output file that an event calls `path` may stand, if the data folder has moved since or the session was restored or forked: first come. */
+export function outputPlaces({ folder, outputs }: LogFolder, session: string, path: string): readonly string[] {
+  return [path, join(folder, outputs, session, basename(path)), join(folder, outputs, basename(dirname(path)), basename(path))]
 }
 
 /** Opens `file` for reading. @throws {ConvokeError} `store_newer`; `store_failed` for an older format, where `anyFormat` is not set */
