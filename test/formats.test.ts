@@ -1,4 +1,5 @@
 /** Data folders that older versions wrote: everything in them is there, in its place, and unfinished runs go on. */
+import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,11 +7,15 @@ import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Recorded, StreamEvent } from '../src/domain/event.ts'
 import type { SessionId } from '../src/domain/ids.ts'
+import type { SessionState } from '../src/domain/session.ts'
 import type { Store } from '../src/log/store.ts'
+import type { SessionSummary } from '../src/projection/session-summary.ts'
 import { LOCAL_USER, sessionId } from '../src/domain/ids.ts'
+import { STATE_VERSION } from '../src/domain/session.ts'
 import { fold } from '../src/log/apply.ts'
 import { unpackEvents } from '../src/log/packing.ts'
 import { READ_EVENTS_MAX } from '../src/log/store.ts'
+import { summarize } from '../src/projection/session-summary.ts'
 import { messageOf } from '../src/projection/transcript.ts'
 import { backUp } from '../src/storage/sqlite/maintenance/backup.ts'
 import { checkLog } from '../src/storage/sqlite/maintenance/check.ts'
@@ -58,6 +63,23 @@ async function wholeLog(store: Store, id: SessionId): Promise<readonly Recorded[
 test('every format before this one has its data folder', () => {
   expect(FORMATS).toEqual(Array.from({ length: FORMATS.length }, (_, index) => index + 1))
   expect(FORMATS.length).toBeGreaterThanOrEqual(Math.max(1, MIGRATIONS.length - 1))
+})
+
+// Whoever changes this line raises STATE_VERSION with it: rows that were folded otherwise are then folded anew, when a log is opened.
+test('version 2 of the fold says of the oldest log what it said when it was released', () => {
+  const folded = [...written(folderOf(1)).entries()].map(([id, events]) => {
+    const summary = events.reduce<SessionSummary | undefined>((before, recorded) => summarize(sessionId(id), before, recorded), undefined)
+    const { version: _version, ...state } = fold(
+      undefined,
+      0,
+      events.map(({ event }) => event),
+    ) as SessionState
+    return { state, summary }
+  })
+  expect([STATE_VERSION, createHash('sha256').update(JSON.stringify(folded)).digest('hex')]).toEqual([
+    2,
+    '01e35055b9fda0a7f99a9f21602f596f09cb2dd80d88011b3d290e5735c5984a',
+  ])
 })
 
 describe.each(FORMATS)('a data folder of format %i', (format) => {

@@ -11,7 +11,7 @@ const ALICE: Principal = { user: userId('alice'), scopes: USER_SCOPES }
 const BOB: Principal = { user: userId('bob'), scopes: USER_SCOPES }
 const ORIGIN = sessionId('s1')
 const STATE: SessionState = {
-  version: 1,
+  version: 2,
   owner: ALICE.user,
   status: 'active',
   agent: 'coder',

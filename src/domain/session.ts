@@ -15,8 +15,8 @@ import { NO_USAGE, addUsage, type Usage } from './usage.ts'
 export const QUEUE_MAX = 64
 /** Calls of one turn. */
 export const CALLS_MAX = 256
-/** Version of this fold. Whoever raises it brings a migration that folds the rows anew. */
-export const STATE_VERSION = 1
+/** Version of this fold. Whoever makes it say more of the same events raises it: then an engine folds the rows that it has anew. */
+export const STATE_VERSION = 2
 
 /** A message that waits. */
 export interface QueuedMessage {

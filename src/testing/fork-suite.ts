@@ -54,7 +54,7 @@ export function forkSuite(name: string, open: () => Promise<OpenedStore>): void 
       await store.commit([send(origin, freshId()), decideWrite(origin, { type: 'UpdateSession', visibility: 'PUBLIC' })])
       const f = newSession()
       await store.commit([fork(f, origin, 7, { atMs: 2000 })])
-      expect(await store.state(f)).toEqual({ version: 1, owner: 'alice', status: 'active', agent: 'convoke', fence: 0, queue: [], calls: [] })
+      expect(await store.state(f)).toEqual({ version: 2, owner: 'alice', status: 'active', agent: 'convoke', fence: 0, queue: [], calls: [] })
       const times = { createdAtMs: 2000, updatedAtMs: 2000 }
       expect(await store.session(f)).toEqual({
         id: f,

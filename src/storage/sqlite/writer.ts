@@ -21,6 +21,7 @@ import { Eraser } from './erase.ts'
 import { HotStreams } from './hot.ts'
 import { FEED, FEED_HEAD, lifeOf } from './meta.ts'
 import { keepFormat } from './maintenance/keep-format.ts'
+import { refold } from './maintenance/refold.ts'
 import { migrate } from './migrate.ts'
 import { encodeEvents } from './rows.ts'
 import { Segments, type Piece } from './segments.ts'
@@ -86,6 +87,7 @@ export class Writer {
     if (!shared) keepFormat(this.#db, file)
     migrate(this.#db)
     if (!shared) requireNewest(file, this.#valueOf('log_id') ?? newLogId, Number(this.#valueOf('driver') ?? 0))
+    refold(this.#db)
     this.#db.exec('BEGIN IMMEDIATE')
     this.logId = this.#meta('log_id', () => newLogId)
     this.driver = Number(this.#meta('driver', (before) => String(Number(before ?? 0) + 1)))

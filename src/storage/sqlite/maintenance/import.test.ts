@@ -234,7 +234,7 @@ describe('an import', () => {
     const db = new DatabaseSync(join(target, 'convoke.db'))
     db.exec('PRAGMA user_version = 1')
     db.close()
-    await expect(bring(target, lines)).rejects.toThrow('has format 1, this version works with')
+    await expect(bring(target, lines)).rejects.toThrow('has format 1 of an older version')
   })
 
   const change = (index: number, from: string | RegExp, to: string) => (lines: readonly string[]) =>

@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../../../domain/errors.ts'
 import { requireNewest, requireWhole } from '../damage.ts'
+import { STATE_VERSION } from '../../../domain/session.ts'
 import { lockFolder, type FolderLock } from '../lock.ts'
 import { formatOf } from '../migrate.ts'
 import { MIGRATIONS } from '../schema.ts'
@@ -68,10 +69,10 @@ export function openReadOnly(file: string, anyFormat = false): DatabaseSync {
   const db = new DatabaseSync(file, { readOnly: true, timeout: 5000 })
   try {
     const format = formatOf(db)
-    if (!anyFormat && format < MIGRATIONS.length) {
+    if (!anyFormat && !isCurrent(db)) {
       throw new ConvokeError(
         'store_failed',
-        `${file} has format ${format}, this version works with ${MIGRATIONS.length}: start the server once, which migrates it`,
+        `${file} has format ${format} of an older version, this one works with ${MIGRATIONS.length}: start the server once, which migrates it`,
       )
     }
     return db
@@ -79,6 +80,16 @@ export function openReadOnly(file: string, anyFormat = false): DatabaseSync {
     db.close()
     throw error
   }
+}
+
+/** Whether the log is of this version: its tables, and what is folded into them. An older one becomes so when a server opens it. */
+export function isCurrent(db: DatabaseSync): boolean {
+  return formatOf(db) === MIGRATIONS.length && foldVersionOf(db) === STATE_VERSION
+}
+
+/** By which version of the fold the rows were written. Logs of the first one do not say. */
+export function foldVersionOf(db: DatabaseSync): number {
+  return Number(metaOf(db, 'state_version') ?? 1)
 }
 
 /** Runs `work` while nobody else can open `folder`. @throws {ConvokeError} `store_locked` while a server has it open */

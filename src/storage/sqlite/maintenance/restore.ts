@@ -12,11 +12,10 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../../../domain/errors.ts'
 import { formatOf } from '../migrate.ts'
-import { MIGRATIONS } from '../schema.ts'
 import { copyLog, type LogFacts } from './backup.ts'
 import { checkFile, type Finding, type HasOutput } from './check.ts'
 import { chunksOf, outputFiles, problemsOf, replaceLog, sync } from './disk.ts'
-import { alone, logFile, lookWhole, metaOf, openReadOnly, type LogFolder } from './open.ts'
+import { alone, isCurrent, logFile, lookWhole, metaOf, openReadOnly, type LogFolder } from './open.ts'
 
 /** Where a restored log is prepared, below the data folder. */
 const STAGING = 'restoring'
@@ -172,12 +171,12 @@ function rename(staged: string, logId: string): void {
   }
 }
 
-/** Our own look at what SQLite finds well. An older format is migrated by the server, and can be looked at after that. */
+/** Our own look at what SQLite finds well. An older log is migrated by the server, and can be looked at after that. */
 function requireSound(staged: string, { from, to }: OutputFolders, options: RestoreOptions): void {
   const db = openReadOnly(staged, true)
-  const format = formatOf(db)
+  const canBeChecked = isCurrent(db)
   db.close()
-  if (format < MIGRATIONS.length) return
+  if (!canBeChecked) return
   const hasOutput: HasOutput = (session, path) => [from, to].some((folder) => existsSync(join(folder, session, basename(path))))
   const { findings } = checkFile(staged, hasOutput, options.report ?? (() => undefined))
   if (findings === 0 || options.damaged === true) return
