@@ -11,6 +11,7 @@ import { chmodSync, closeSync, existsSync, openSync, renameSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { backup, DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../../../domain/errors.ts'
+import { FEED_HEAD } from '../meta.ts'
 import { bytesOf, chunksOf, outputFiles, problemsOf, removeDatabase, sync } from './disk.ts'
 import { metaOf, openReadOnly, requireWholeLog, type LogFolder } from './open.ts'
 
@@ -94,7 +95,7 @@ export function factsOf(db: DatabaseSync): LogFacts {
     sessions: number
     events: number
   }
-  const { feed } = db.prepare('SELECT coalesce(max(feed), 0) AS feed FROM batch').get() as { feed: number }
+  const { feed } = db.prepare(FEED_HEAD).get() as { feed: number }
   return { logId: metaOf(db, 'log_id') ?? '', sessions, events, feed }
 }
 

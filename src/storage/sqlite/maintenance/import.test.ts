@@ -12,7 +12,7 @@ import { runId, sessionId } from '../../../domain/ids.ts'
 import { READ_EVENTS_MAX } from '../../../log/store.ts'
 import { systemRandom } from '../../../system/random.ts'
 import { callsOf, fillLog, recordWrite } from '../../../testing/filled-log.ts'
-import { create, fork, freshId, send } from '../../../testing/writes.ts'
+import { create, erase, fork, freshId, send } from '../../../testing/writes.ts'
 import { openSqliteStore } from '../store.ts'
 import { checkLog } from './check.ts'
 import { exportSession } from './export.ts'
@@ -235,6 +235,21 @@ describe('an import', () => {
     db.exec('PRAGMA user_version = 1')
     db.close()
     await expect(bring(target, lines)).rejects.toThrow('has format 1 of an older version')
+  })
+
+  test('of a session that was erased is refused while forks still read it; a fork is exported whole without its origin', async () => {
+    const { folder, ids } = await filled()
+    const [lines, forked] = [exported(folder, ids[0]), exported(folder, ids[3])]
+    const store = await open(folder)
+    await store.commit([erase(ids[0])])
+    while (await store.sweep());
+    await store.close()
+    await expect(bring(folder, lines)).rejects.toMatchObject({ code: 'session_exists', message: expect.stringContaining('was erased here') })
+    expect(exported(folder, ids[3])).toEqual(forked)
+    const as = freshId()
+    await bring(folder, lines, as)
+    expect(findings(folder)).toEqual([])
+    expect(exported(folder, as).slice(1, -1)).toEqual(lines.slice(1, -1))
   })
 
   const change = (index: number, from: string | RegExp, to: string) => (lines: readonly string[]) =>

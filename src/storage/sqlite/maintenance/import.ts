@@ -18,6 +18,7 @@ import { parseSessionId, sessionId } from '../../../domain/ids.ts'
 import { fold } from '../../../log/apply.ts'
 import { summarize } from '../../../projection/session-summary.ts'
 import { messageOf } from '../../../projection/transcript.ts'
+import { FEED_HEAD } from '../meta.ts'
 import { encodeEvents } from '../rows.ts'
 import { StreamRows } from '../stream-rows.ts'
 import { sync } from './disk.ts'
@@ -140,8 +141,12 @@ class SessionWriter {
     if (this.#stream.key !== undefined) {
       throw new ConvokeError('session_exists', `there is a session ${this.#id} already; --new-id imports it under another id, --as ID under one of your choice`)
     }
+    // What is left of an erased session, its files too, still goes by its id: it would be taken for a part of this one.
+    if (db.prepare('SELECT 1 FROM orphan WHERE id = ?1 UNION ALL SELECT 1 FROM leftover WHERE id = ?1').get(this.#id) !== undefined) {
+      throw new ConvokeError('session_exists', `a session ${this.#id} was erased here, and something is left of it; --new-id imports it under another id`)
+    }
     this.#insertBatch = db.prepare('INSERT INTO batch (feed, segment, first, last, at_ms, body) VALUES (?, ?, ?, ?, ?, ?)')
-    this.#feed = (db.prepare('SELECT coalesce(max(feed), 0) AS feed FROM batch').get() as { feed: number }).feed
+    this.#feed = (db.prepare(FEED_HEAD).get() as { feed: number }).feed
   }
 
   add({ position, atMs, event }: Extract<SessionLine, { kind: 'event' }>, line: number): void {
