@@ -6,26 +6,31 @@ import type { Part, PartOptions, PartResult } from '../part.ts'
 import { createClient, type Client } from '../../src/client/index.ts'
 import { chanceOf, type Chance } from '../support/chance.ts'
 import { createCommander } from '../support/commander.ts'
-import { startFeedReader } from '../support/feed-reader.ts'
+import { startFeedReader, type FeedReader } from '../support/feed-reader.ts'
 import { ledgerConfig, LEDGER_TOOL_RULES } from '../support/ledger-config.ts'
 import { startScriptedProvider } from '../support/scripted-provider.ts'
-import { elapsed, settlesWithin, untilTrue } from '../support/wait.ts'
+import { elapsed, settlesWithin } from '../support/wait.ts'
 import { createWorld, endServer, type ServerChild, type World } from '../support/world.ts'
 import { startClients } from './clients.ts'
 import { decisionOf, planSession } from './plan.ts'
 import { allSessions, reckon } from './reckoning.ts'
-import type { Crew } from './session.ts'
+import type { Crew, SessionStory } from './session.ts'
 
 const KILLS = { short: 200, long: 2_000 } as const
 /** Sessions that are driven at once. */
 const SESSIONS_AT_ONCE = 10
 /** How long a server lives that has begun to listen, in ms. */
 const ALIVE_MS = { from: 50, to: 300 } as const
+/** A start that takes longer than this, in ms, shows a busy machine: there a server lives longer, up to so many times. */
+const START_MS = 350
+const SLOWER_MAX = 3
 /** Share of the kills that hit a server while it starts, and when, in ms. */
 const START_KILLS = 0.1
 const START_KILL_MS = { from: 10, to: 250 } as const
 /** How long the calm after the last kill may take, in ms. */
 const CALM_MS = 120_000
+/** How long the feed may take to what the sessions have, in ms. */
+const CATCH_UP_MS = 10_000
 /** Pace of the model, in ms per word. */
 const PACE_MS = 2
 
@@ -51,8 +56,8 @@ async function torture(world: World, provider: Awaited<ReturnType<typeof startSc
   const giveUp = new AbortController()
   const lost: string[] = []
   const first = await world.start()
-  const commander = createCommander(world, giveUp.signal)
-  const feeds = [startFeedReader(world, 'all'), startFeedReader(world, 'contract')]
+  const commander = createCommander(world, { signal: giveUp.signal, eager: true })
+  const feeds = [startFeedReader(world, 'all'), startFeedReader(world, 'contract')] as const
   const crew: Crew = { world, seed, commander, signal: giveUp.signal }
   const clients = startClients(crew, SESSIONS_AT_ONCE, (index) => planSession(seed, index, world.ledger))
   let server: ServerChild | undefined
@@ -67,7 +72,7 @@ async function torture(world: World, provider: Awaited<ReturnType<typeof startSc
     await clients.done
   }
   lost.push(...(await calmDown(createClient({ url: world.url }), seed)))
-  for (const feed of feeds) await untilTrue(2_000, () => feed.sights().length >= clients.stories.length)
+  lost.push(...(await awaitFeed(world, feeds[0], clients.stories)))
   await Promise.all(feeds.map((feed) => feed.stop()))
   lost.push(...(await endServer(world, server)))
   // What is compared is what a process finds that saw none of it happen.
@@ -110,8 +115,9 @@ async function killOver(
 ): Promise<{ readonly server: ServerChild; readonly lost: readonly string[] }> {
   const lost: string[] = []
   let server = first
+  let slower = 1
   for (let done = 0; done < times;) {
-    await elapsed(chance.between(ALIVE_MS.from, ALIVE_MS.to))
+    await elapsed(chance.between(ALIVE_MS.from, ALIVE_MS.to) * slower)
     lost.push(...(await killOne(server)))
     done++
     if (done < times && chance.hit(START_KILLS)) {
@@ -120,7 +126,9 @@ async function killOver(
       lost.push(...(await killOne(starting)))
       done++
     }
+    const beganMs = performance.now()
     server = await world.start()
+    slower = Math.min(Math.max(1, (performance.now() - beganMs) / START_MS), SLOWER_MAX)
     if (done % 20 === 0) say(done)
   }
   return { server, lost }
@@ -129,6 +137,17 @@ async function killOver(
 async function killOne(server: ServerChild): Promise<readonly string[]> {
   const { code, signal } = await server.kill('SIGKILL')
   return signal === 'SIGKILL' ? [] : [`a server ended by itself (${code ?? signal}): ${server.said}`]
+}
+
+/** Waits until the feed has brought everything of the sessions that were driven. */
+async function awaitFeed(world: World, feed: FeedReader, stories: readonly SessionStory[]): Promise<readonly string[]> {
+  const client = createClient({ url: world.url })
+  const lost: string[] = []
+  for (const { id } of stories) {
+    const { position } = await client.getSession(id)
+    if (!(await feed.reached(id, position, CATCH_UP_MS))) lost.push(`P3: session ${id}: the feed did not come to position ${position}`)
+  }
+  return lost
 }
 
 /** Waits until no run is active; answers calls that wait for a person whose client is gone. */

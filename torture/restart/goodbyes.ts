@@ -28,6 +28,7 @@ export interface Goodbyes {
 /** Starts watchers of `session`: a stream, the feed and a socket. */
 export function watchGoodbyes(world: ReaderWorld, session: string): Goodbyes {
   const stop = new AbortController()
+  world.atClose(() => stop.abort())
   const found: string[] = []
   const connected = new Set<string>()
   let told = 0

@@ -55,7 +55,7 @@ async function torture(world: World, provider: ScriptedProvider, { seed, form, s
   const lost: string[] = []
   const stopsMs: number[] = []
   let server = await world.start()
-  const commander = createCommander(world, giveUp.signal)
+  const commander = createCommander(world, { signal: giveUp.signal })
   const watched = await commander.client.createSession({ title: 'watched' })
   const goodbyes = watchGoodbyes(world, watched.id)
   const clients = startClients({ world, seed, commander, signal: giveUp.signal }, SESSIONS_AT_ONCE, (index) => planSession(seed, index, world.ledger))

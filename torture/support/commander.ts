@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { ConvokeClientError, createClient, type Client, type Decisions, type MessageOptions } from '../../src/client/index.ts'
 import type { CommandOutcome, SentCommand } from './judge-commands.ts'
-import { movingFetch, type ReaderWorld } from './readers.ts'
+import { eagerTimer, movingFetch, type ReaderWorld } from './readers.ts'
 import { openSocket } from '../../test/support/socket.ts'
 import { textOf, type Script } from './script.ts'
 import { elapsed } from './wait.ts'
@@ -31,14 +31,22 @@ export interface Commander {
   rename(session: string, title: string): Promise<CommandOutcome>
 }
 
+/** How to send. */
+export interface CommanderOptions {
+  /** Gives everything up. */
+  readonly signal?: AbortSignal
+  /** Come back after a fraction of the usual pauses: for servers that live for a moment. */
+  readonly eager?: boolean
+}
+
 /** A commander of the server of `world`. */
-export function createCommander(world: ReaderWorld, signal?: AbortSignal): Commander {
+export function createCommander(world: ReaderWorld, { signal, eager = false }: CommanderOptions = {}): Commander {
   const sent: SentCommand[] = []
   const found: string[] = []
   const state = { replayed: 0 }
   const see = (response: Response) => void (state.replayed += response.headers.get('idempotency-replayed') === 'true' ? 1 : 0)
   const fetch = movingFetch(world, see)
-  const client = createClient({ url: 'http://server', fetch, signal })
+  const client = createClient({ url: 'http://server', fetch, signal, ...(eager ? { after: eagerTimer } : {}) })
   /** The outcome of a command, and its answer if there was one. */
   const settle = async <T>(work: Promise<T>): Promise<{ readonly outcome: CommandOutcome; readonly answer?: T }> => {
     try {

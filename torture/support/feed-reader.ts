@@ -19,6 +19,7 @@ export interface FeedReader {
 /** Starts one at the beginning. */
 export function startFeedReader(world: ReaderWorld, view: View): FeedReader {
   const stop = new AbortController()
+  world.atClose(() => stop.abort())
   const sessions = new Map<string, Seen[]>()
   const found: string[] = []
   const state = { cursor: '0', returns: 0 }

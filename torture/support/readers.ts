@@ -19,6 +19,8 @@ const PATIENT_MS = 10_000
 export interface ReaderWorld {
   /** Where the server is now. */
   readonly url: string
+  /** Has `fn` called when everything is to end. */
+  atClose(fn: () => void): void
 }
 
 /** A reader at work. */
@@ -41,6 +43,7 @@ export type ReaderKind = (typeof READER_KINDS)[number]
 /** Starts a reader after `after`; `onEvent` sees each event as it comes. */
 export function startReader(world: ReaderWorld, kind: ReaderKind, session: string, after: number, onEvent: (event: Seen) => void = () => undefined): Reader {
   const stop = new AbortController()
+  world.atClose(() => stop.abort())
   const events: Seen[] = []
   const found: string[] = []
   const state = { returns: 0, position: after }
@@ -108,8 +111,8 @@ async function readByClient(world: ReaderWorld, notes: Notes): Promise<void> {
   }
 }
 
-/** Shortens the pauses before a reader comes back, so that servers which live for a moment have readers; its patience with silence stays. */
-function eagerTimer(delayMs: number, fn: () => void): () => void {
+/** A client's timer with shorter pauses, so that servers which live for a moment have clients; the patience with silence stays. */
+export function eagerTimer(delayMs: number, fn: () => void): () => void {
   const timer = setTimeout(fn, delayMs > PATIENT_MS ? delayMs : delayMs / 5)
   return () => clearTimeout(timer)
 }

@@ -54,6 +54,8 @@ export interface World {
   spawn(): ServerChild
   /** Starts a server that listens. @throws {Error} with what it said, where it does not start */
   start(): Promise<ServerChild>
+  /** Has `fn` called when the world closes. */
+  atClose(fn: () => void): void
   /** What lives of this world, `except` for those pids. */
   living(...except: readonly number[]): readonly LivingProcess[]
   /** Keeps the folder when the world closes, to be looked into. */
@@ -80,6 +82,7 @@ export function createWorld(name: string, config: (world: { readonly folder: str
     CONVOKE_CONFIG: file,
     TORTURE_LEDGER: ledger,
   }
+  const closing: (() => void)[] = []
   let kept = false
   let url = ''
   let port = 0
@@ -118,7 +121,9 @@ export function createWorld(name: string, config: (world: { readonly folder: str
     },
     living: (...except) => processesWith(marker).filter(({ pid }) => !except.includes(pid)),
     keep: () => void (kept = true),
+    atClose: (fn) => void closing.push(fn),
     async close() {
+      for (const end of closing) end()
       await killAll(() => world.living())
       if (!kept) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
     },
