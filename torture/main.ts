@@ -16,6 +16,7 @@ const PARTS: Readonly<Record<string, () => Promise<Part>>> = {
   provider: async () => (await import('./provider/part.ts')).provider,
   readers: async () => (await import('./readers/part.ts')).readers,
   pause: async () => (await import('./pause/part.ts')).pausePart,
+  cut: async () => (await import('./cut.ts')).part,
   simulation: async () => (await import('./simulation.ts')).part,
   plants: async () => (await import('./plants.ts')).part,
 }

@@ -14,6 +14,9 @@ const FIRST_SEED = 1
 /** How long a part may look for one plant, in ms. */
 const HUNT_MS_MAX = 240_000
 
+/** What is kept of what a part printed, in characters. */
+const TAIL_CHARS = 400
+
 /** What a part said of a planted bug: the first broken promise, or nothing. */
 export interface Found {
   readonly sentence?: string
@@ -68,7 +71,7 @@ function look(folder: string, { part, seeds = PLANT_SEEDS_MAX }: Plant): Promise
     child.on('close', () => {
       clearTimeout(late)
       const sentence = /^LOST \([^)]*\): (.*)$/m.exec(output)?.[1]
-      resolve({ tail: output.slice(-2_000), ...(sentence === undefined ? {} : { sentence }) })
+      resolve({ tail: output.slice(-TAIL_CHARS), ...(sentence === undefined ? {} : { sentence }) })
     })
   })
 }

@@ -119,7 +119,7 @@ export const PLANTS: readonly Plant[] = [
     file: 'src/storage/sqlite/writer.ts',
     find: 'idempotency === undefined ? undefined : this.#repeat(idempotency)',
     replace: 'idempotency?.key === "" ? this.#repeat(idempotency) : undefined',
-    part: 'simulation',
+    part: 'cut',
   },
   {
     name: 'a cancel waits for the poll',

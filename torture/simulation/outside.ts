@@ -27,6 +27,8 @@ export type Ledger = Map<string, LedgerLine[]>
 export interface OutsideOptions {
   readonly random: SeededRandom
   readonly shape: () => Shape
+  /** What a model says, where chance shall not: parts, or an error in their place. */
+  readonly plan?: (request: ModelRequest) => readonly (ModelPart | Error)[]
   /** Where what a tool started goes on without its server. */
   readonly world: Scope
   /** Told when a tool begins, before it is in the ledger. */
@@ -157,13 +159,14 @@ export class Outside {
     const { random } = this.#options
     const { models } = this.#options.shape()
     const signal = random.chance(models.deaf) ? undefined : request.signal
-    const parts = this.#plan(request)
+    const parts = this.#options.plan?.(request) ?? this.#plan(request)
     const failsAt = random.chance(models.failing) ? random.int(parts.length) : -1
     const hangsAt = random.chance(models.hanging) ? random.int(parts.length) : -1
     for (const [index, part] of parts.entries()) {
       if (models.paceMs > 0) await pause(scope, random.between(0, models.paceMs), 'model', signal)
       if (index === hangsAt) await pause(scope, HANG_MS, 'model hangs', signal)
       if (index === failsAt) throw this.#failure()
+      if (part instanceof Error) throw part
       yield part
     }
   }

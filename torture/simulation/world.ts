@@ -6,7 +6,7 @@
  */
 import type { SessionId } from '../../src/domain/ids.ts'
 import type { Trace } from '../../src/testing/simulation/scheduler.ts'
-import type { Committed, DiskManner } from '../../src/testing/simulation/disk.ts'
+import type { DiskManner } from '../../src/testing/simulation/disk.ts'
 import type { Shape } from './shape.ts'
 import type { Wished } from './client.ts'
 import { userId } from '../../src/domain/ids.ts'
@@ -17,16 +17,14 @@ import { Scheduler, type Scope } from '../../src/testing/simulation/scheduler.ts
 import { seededRandom } from '../../src/testing/simulation/seeded.ts'
 import { Cancels } from './cancels.ts'
 import { SimulatedClient } from './client.ts'
-import { brokenPromises, endsOf } from './effects.ts'
+import { endsOf } from './effects.ts'
 import { engineData } from './engines.ts'
 import { Fleet } from './fleet.ts'
-import { Outside, isRepeatable } from './outside.ts'
+import { Judge } from './judge.ts'
+import { Outside } from './outside.ts'
 import { People } from './people.ts'
 import { SimulatedReader, type ReaderWorld } from './reader.ts'
-import { Rules, callKey } from './rules.ts'
 import { calmed, shapeOf } from './shape.ts'
-import { differences } from './stored.ts'
-import { Truth } from './truth.ts'
 
 /** Steps after which a world is taken for one that never comes to rest. */
 const STEPS_MAX = 400_000
@@ -38,8 +36,6 @@ const READERS_MS = 40_000
 const STILL_MS = 500
 /** What a supervisor listens to while it lives. */
 const SUPERVISOR_LISTENERS = 1
-/** Sentences that one seed reports at most. */
-const LOST_MAX = 12
 
 /** What one seed came to. */
 export interface SeedResult {
@@ -86,8 +82,7 @@ class World {
   readonly #shape: Shape
   readonly #scheduler: Scheduler
   readonly #network: Scope
-  readonly #truth = new Truth()
-  readonly #rules: Rules
+  readonly #judge: Judge
   readonly #cancels: Cancels
   readonly #manner: DiskManner
   readonly #data: ReturnType<typeof engineData>
@@ -98,10 +93,8 @@ class World {
   readonly #readers: SimulatedReader[] = []
   readonly #sessions: SessionId[] = []
   readonly #outside: Outside
-  readonly #lost: string[] = []
   #calm = false
   #leaving = false
-  #commits = 0
   #failures = 0
 
   constructor(seed: number, trace: Trace | undefined) {
@@ -114,8 +107,8 @@ class World {
     const shape = () => (this.#calm ? calmed(this.#shape) : this.#shape)
     const broken = (sentence: string) => this.broken(sentence)
     const server = () => this.#fleet.server
-    this.#rules = new Rules({ repeatable: isRepeatable, broken })
     this.#cancels = new Cancels({ shape: this.#shape, nowMs: () => this.#scheduler.nowMs, broken })
+    this.#judge = new Judge({ scheduler: this.#scheduler, owner: OWNER, written: (event) => this.#cancels.take(event) })
     this.#manner = STORM_MANNER(this.#shape)
     this.#data = engineData(this.#shape.engine, random, this.#shape.processes > 1)
     this.#disk = new SimulatedDisk({
@@ -123,7 +116,7 @@ class World {
       manner: this.#manner,
       open: () => this.#data.open(),
       shared: this.#shape.processes > 1,
-      committed: (commit) => this.#committed(commit),
+      committed: (commit) => this.#judge.committed(commit),
       failed: (by, what) => this.#failed(by, what),
       ...(this.#shape.oneWriter ? { gather: (commit) => gathered(commit) } : {}),
     })
@@ -131,7 +124,7 @@ class World {
       random,
       shape,
       world: this.#scheduler.scope('outside'),
-      begins: (tool, call) => this.#toolBegins(tool, call),
+      begins: (tool, call) => this.#judge.toolBegins(tool, call, this.#outside.ledger),
       acts: (call, driver) => this.#groupActs(call, driver),
     })
     const parts = { scheduler: this.#scheduler, disk: this.#disk, outside: this.#outside, random, shape }
@@ -151,14 +144,13 @@ class World {
       sessions: () => this.#sessions,
       state: (session) => this.#disk.engine.state(session),
     })
-    const readers: ReaderWorld = { network: this.#network, random, truth: this.#truth, owner: OWNER, shape, server, broken }
+    const readers: ReaderWorld = { network: this.#network, random, truth: this.#judge.truth, owner: OWNER, shape, server, broken }
     this.#addReaders(readers)
   }
 
   /** Notes a broken promise. */
   broken(sentence: string): void {
-    this.#scheduler.say('LOST', sentence)
-    if (this.#lost.length < LOST_MAX) this.#lost.push(sentence)
+    this.#judge.broken(sentence)
   }
 
   async destroy(): Promise<void> {
@@ -170,21 +162,21 @@ class World {
     await this.#storm()
     await this.#calmDown()
     await this.#close()
-    await this.#look()
+    await this.#judge.look(await this.#data.open(), this.#client.wished, this.#outside.ledger)
     const { deaths } = this.#fleet
     const counts: Counts = {
-      runs: this.#rules.runs.size,
-      claims: [...this.#rules.runs.values()].reduce((sum, fate) => sum + fate.claims, 0),
-      events: this.#truth.feed.length,
-      commits: this.#commits,
+      runs: this.#judge.rules.runs.size,
+      claims: [...this.#judge.rules.runs.values()].reduce((sum, fate) => sum + fate.claims, 0),
+      events: this.#judge.truth.feed.length,
+      commits: this.#judge.commits,
       commands: this.#client.wished.length,
       deaths,
       failures: this.#failures,
       frames: this.#readers.reduce((sum, reader) => sum + reader.frames, 0),
       steps: this.#scheduler.steps,
-      ends: endsOf(this.#truth),
+      ends: endsOf(this.#judge.truth),
     }
-    return { seed: this.#seed, shape: this.#shape, lost: this.#lost.map((sentence) => `seed ${this.#seed}: ${sentence}`), counts }
+    return { seed: this.#seed, shape: this.#shape, lost: this.#judge.lost.map((sentence) => `seed ${this.#seed}: ${sentence}`), counts }
   }
 
   /** Until the people have said everything and every incident has happened. */
@@ -200,12 +192,12 @@ class World {
     Object.assign(this.#manner, STORM_MANNER(calmed(this.#shape)))
     this.#fleet.calm()
     for (const reader of this.#readers) reader.settle()
-    const ended = () => this.#rules.openRuns === 0 && this.#client.open === 0 && this.#fleet.settled
+    const ended = () => this.#judge.rules.openRuns === 0 && this.#client.open === 0 && this.#fleet.settled
     // A try that a sleeping process took in may still begin something when it wakes up.
     do {
       await this.#until(ended, QUIET_MS, 'P6: not every run and wish came to an end')
       await this.#until(() => false, STILL_MS, '')
-    } while (!ended() && this.#lost.length === 0)
+    } while (!ended() && this.#judge.lost.length === 0)
     this.#people.goHome()
     await this.#until(() => this.#client.open === 0 && this.#readers.every((reader) => reader.current), READERS_MS, '')
     for (const reader of this.#readers) if (!reader.current) this.broken(`P3: ${reader.place} of what is in the log, and gets no more`)
@@ -233,25 +225,6 @@ class World {
     }
   }
 
-  async #look(): Promise<void> {
-    for (const sentence of this.#rules.atEnd()) this.broken(sentence)
-    for (const sentence of brokenPromises(this.#client.wished, this.#truth, this.#rules)) this.broken(sentence)
-    for (const sentence of this.#unledgered()) this.broken(sentence)
-    const engine = await this.#data.open()
-    for (const sentence of await differences(engine, this.#truth, OWNER)) this.broken(sentence)
-  }
-
-  /** Results that say "done" of what was never done. */
-  *#unledgered(): Generator<string> {
-    for (const log of this.#truth.streams.values()) {
-      for (const { event } of log) {
-        if (event.type !== 'ToolCompleted' || event.result !== `done ${event.toolCallId}`) continue
-        if (this.#outside.ledger.get(callKey(event.runId, event.toolCallId))?.some((line) => line.ended) !== true)
-          yield `P5: ${event.toolCallId} has a result and did not run`
-      }
-    }
-  }
-
   async #until(done: () => boolean, mostMs: number, otherwise: string): Promise<void> {
     const endMs = this.#scheduler.nowMs + mostMs
     // Something must become due then, also where nothing else waits.
@@ -263,13 +236,13 @@ class World {
   }
 
   #openWork(): string {
-    return `${this.#rules.openRuns} run(s), ${this.#client.open} wish(es) open`
+    return `${this.#judge.rules.openRuns} run(s), ${this.#client.open} wish(es) open`
   }
 
-  #answered({ command, answer }: Wished): void {
-    if (answer?.kind !== 'yes') return
-    if (answer.to > this.#truth.headOf(answer.stream)) this.broken(`P1: ${command.type} was acknowledged before it was written`)
-    if (command.type === 'CreateSession' && !this.#sessions.includes(answer.stream)) this.#sessions.push(answer.stream)
+  #answered(wished: Wished): void {
+    this.#judge.answered(wished)
+    const { command, answer } = wished
+    if (answer?.kind === 'yes' && command.type === 'CreateSession' && !this.#sessions.includes(answer.stream)) this.#sessions.push(answer.stream)
   }
 
   #failed(by: Scope, what: string): void {
@@ -278,44 +251,12 @@ class World {
     this.#scheduler.say(by.name, what)
   }
 
-  #toolBegins(tool: string, call: string): void {
-    if (!this.#rules.started.has(call)) this.broken(`P5: ${tool} ran for ${call}, and no intent was recorded`)
-    if (!isRepeatable(tool) && this.#outside.ledger.has(call)) this.broken(`P5: ${tool} must not be repeated, and ran twice for ${call}`)
-  }
-
   /** What a process left running must be dead before another one goes on. */
   #groupActs(call: string, driver: number): void {
-    const by = this.#rules.results.get(call)
+    const by = this.#judge.rules.results.get(call)
     // Without a shared log a process that is gone is gone: its guardians' pipes are closed.
     if (this.#shape.processes === 1) return
     if (by !== undefined && by !== driver) this.broken(`P5: ${call} acted for driver ${driver} behind its result, which driver ${by} gave it`)
-  }
-
-  #committed({ by, writes, outcomes }: Committed): void {
-    this.#commits++
-    outcomes.forEach((outcome, index) => {
-      const write = writes[index]
-      const fence = write?.kind === 'record' ? write.fence : write?.kind === 'decide' && write.command.type === 'FinishRun' ? write.command.fence : undefined
-      if (outcome.kind !== 'appended') {
-        if (this.#scheduler.traced)
-          this.#scheduler.say(
-            by.name,
-            `${write?.kind === 'decide' ? write.command.type : 'record'} is ${outcome.kind} ${outcome.kind === 'refused' ? outcome.code : ''}`,
-          )
-        return
-      }
-      if (outcome.replayed) return
-      const { stream, from, events, atMs } = outcome
-      if (fence !== undefined && fence !== this.#rules.fenceOf(stream))
-        this.broken(`P4: ${by.name} wrote to ${stream} with fence ${fence}, it is ${this.#rules.fenceOf(stream)}`)
-      if (this.#scheduler.traced) this.#scheduler.say(by.name, `wrote ${stream} ${from}: ${JSON.stringify(events).slice(0, 900)}`)
-      events.forEach((event, at) => {
-        const recorded = { position: from + at, atMs, event }
-        this.#truth.add(stream, recorded)
-        this.#rules.take(stream, recorded)
-        this.#cancels.take(event)
-      })
-    })
   }
 
   #addReaders(world: ReaderWorld): void {

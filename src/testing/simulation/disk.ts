@@ -8,6 +8,7 @@
  */
 import type { Store, Write, WriteOutcome } from '../../log/store.ts'
 import type { SessionReads } from '../../projection/reads.ts'
+import type { Fate } from '../failing-store.ts'
 import type { Scope } from './scheduler.ts'
 import type { SeededRandom } from './seeded.ts'
 import { ConvokeError } from '../../domain/errors.ts'
@@ -52,6 +53,8 @@ export interface DiskOptions {
   readonly committed: (commit: Committed) => void
   /** Told of everything that goes wrong. */
   readonly failed: (by: Scope, what: string) => void
+  /** Says what becomes of a commit, where chance shall not. A cut is the death of the process that asked. */
+  readonly fateOf?: (writes: readonly Write[]) => Fate
   /** Stands between a process and the disk, as a group of commits does. */
   readonly gather?: (commit: Commit) => Commit
 }
@@ -114,17 +117,27 @@ export class SimulatedDisk {
   async #commit(scope: Scope, engine: Engine, writes: readonly Write[]): Promise<readonly WriteOutcome[]> {
     const { random, manner, committed, failed } = this.#options
     await scope.delay(this.#takes(manner.commitMs), 'commit is written')
-    const fate = random.chance(manner.failing) ? random.pick(['before', 'after'] as const) : 'pass'
-    if (fate === 'before') {
+    const chance = random.chance(manner.failing) ? random.pick(['fail-before', 'fail-after'] as const) : 'pass'
+    const fate = this.#options.fateOf?.(writes) ?? chance
+    if (fate === 'cut-before') return this.#die(scope)
+    if (fate === 'fail-before') {
       failed(scope, 'a commit failed, nothing was written')
       throw new ConvokeError('store_unknown', 'the simulated disk failed')
     }
     const outcomes = await engine.commit(writes)
     committed({ by: scope, writes, outcomes })
+    if (fate === 'cut-after') return this.#die(scope)
     await scope.delay(this.#takes(manner.commitMs), 'commit is answered')
     if (fate === 'pass') return outcomes
     failed(scope, 'a commit failed after it was written')
     throw new ConvokeError('store_unknown', 'the simulated disk failed after it wrote')
+  }
+
+  /** The process that asked is dead: it never hears an answer. */
+  #die<T>(scope: Scope): Promise<T> {
+    scope.kill()
+    this.#options.failed(scope, 'dies in a commit')
+    return new Promise<T>(() => undefined)
   }
 
   async #read<T>(scope: Scope, what: string, ask: () => Promise<T>): Promise<T> {

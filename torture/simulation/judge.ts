@@ -1,0 +1,101 @@
+/** Compares what is written with what was promised: each commit in its moment, and everything in the end. */
+import type { UserId } from '../../src/domain/ids.ts'
+import type { Write, WriteOutcome } from '../../src/log/store.ts'
+import type { Committed, Engine } from '../../src/testing/simulation/disk.ts'
+import type { Scheduler } from '../../src/testing/simulation/scheduler.ts'
+import type { Wished } from './client.ts'
+import type { Ledger } from './outside.ts'
+import type { StreamEvent } from '../../src/domain/event.ts'
+import { brokenPromises } from './effects.ts'
+import { isRepeatable } from './outside.ts'
+import { Rules, callKey } from './rules.ts'
+import { differences } from './stored.ts'
+import { Truth } from './truth.ts'
+
+/** Sentences that one world reports at most. */
+const LOST_MAX = 12
+
+/** What a judge needs. */
+export interface JudgeOptions {
+  readonly scheduler: Scheduler
+  readonly owner: UserId
+  /** Told of each event in the moment in which it is durable. */
+  readonly written?: (event: StreamEvent) => void
+}
+
+/** The judge of one world. */
+export class Judge {
+  readonly truth = new Truth()
+  readonly rules: Rules
+  readonly lost: string[] = []
+  commits = 0
+  readonly #options: JudgeOptions
+
+  constructor(options: JudgeOptions) {
+    this.#options = options
+    this.rules = new Rules({ repeatable: isRepeatable, broken: (sentence) => this.broken(sentence) })
+  }
+
+  /** Notes a broken promise. */
+  broken(sentence: string): void {
+    this.#options.scheduler.say('LOST', sentence)
+    if (this.lost.length < LOST_MAX) this.lost.push(sentence)
+  }
+
+  /** Takes in a commit. */
+  committed({ by, writes, outcomes }: Committed): void {
+    this.commits++
+    outcomes.forEach((outcome, index) => this.#wrote(by.name, writes[index], outcome))
+  }
+
+  #wrote(by: string, write: Write | undefined, outcome: WriteOutcome): void {
+    const { scheduler, written } = this.#options
+    if (outcome.kind !== 'appended') {
+      if (scheduler.traced)
+        scheduler.say(by, `${write?.kind === 'decide' ? write.command.type : 'record'} is ${outcome.kind} ${outcome.kind === 'refused' ? outcome.code : ''}`)
+      return
+    }
+    if (outcome.replayed) return
+    const { stream, from, events, atMs } = outcome
+    const fence = write?.kind === 'record' ? write.fence : write?.kind === 'decide' && write.command.type === 'FinishRun' ? write.command.fence : undefined
+    const held = this.rules.fenceOf(stream)
+    if (fence !== undefined && fence !== held) this.broken(`P4: ${by} wrote to ${stream} with fence ${fence}, it is ${held}`)
+    if (scheduler.traced) scheduler.say(by, `wrote ${stream} ${from}: ${JSON.stringify(events).slice(0, 900)}`)
+    events.forEach((event, at) => {
+      const recorded = { position: from + at, atMs, event }
+      this.truth.add(stream, recorded)
+      this.rules.take(stream, recorded)
+      written?.(event)
+    })
+  }
+
+  /** An answer arrives: what it says must stand in the log. */
+  answered({ command, answer }: Wished): void {
+    if (answer?.kind === 'yes' && answer.to > this.truth.headOf(answer.stream)) this.broken(`P1: ${command.type} was acknowledged before it was written`)
+  }
+
+  /** A tool begins. */
+  toolBegins(tool: string, call: string, ledger: Ledger): void {
+    if (!this.rules.started.has(call)) this.broken(`P5: ${tool} ran for ${call}, and no intent was recorded`)
+    if (!isRepeatable(tool) && ledger.has(call)) this.broken(`P5: ${tool} must not be repeated, and ran twice for ${call}`)
+  }
+
+  /** Looks at everything, when all is over. @param engine The data, opened anew. */
+  async look(engine: Engine, wished: readonly Wished[], ledger: Ledger): Promise<void> {
+    for (const sentence of this.rules.atEnd()) this.broken(sentence)
+    for (const sentence of brokenPromises(wished, this.truth, this.rules)) this.broken(sentence)
+    for (const sentence of this.#unledgered(ledger)) this.broken(sentence)
+    for (const sentence of await differences(engine, this.truth, this.#options.owner)) this.broken(sentence)
+  }
+
+  /** Results that say "done" of what was never done. */
+  *#unledgered(ledger: Ledger): Generator<string> {
+    for (const log of this.truth.streams.values()) {
+      for (const { event } of log) {
+        if (event.type !== 'ToolCompleted' || event.result !== `done ${event.toolCallId}`) continue
+        const lines = ledger.get(callKey(event.runId, event.toolCallId))
+        if (lines?.some((line) => line.ended) !== true) yield `P5: ${event.toolCallId} has a result and did not run`
+      }
+    }
+  }
+}
