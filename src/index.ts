@@ -15,8 +15,11 @@ export type {
   ApprovalRequest,
   ArrivedMessage,
   DefinedAgent,
+  GenerateRequest,
+  Generated,
   StepContext,
   StepOptions,
+  ToolAnswer,
 } from './runtime/define.ts'
 export { StepError, StepInterrupted } from './runtime/step-errors.ts'
 export { ConvokeError } from './domain/errors.ts'

@@ -14,7 +14,7 @@ import { disposition } from './policy.ts'
 import { HISTORY_SHARE, systemPrompt, withinBudget } from './prompt.ts'
 
 /** Context of a model without facts, in tokens. */
-const CONTEXT_TOKENS_DEFAULT = 128_000
+export const CONTEXT_TOKENS_DEFAULT = 128_000
 
 /** What came of an attempt. `closing` is not recorded yet: it goes with the run's end where there is one. */
 export type CallOutcome =
@@ -83,7 +83,7 @@ function requestOf(context: RunContext, parts: AgentParts, prompt: readonly Mess
 }
 
 /** As much as the model can say beside the history: some providers refuse a call whose sum is over the context. */
-function maxOutputTokens({ context, output }: ModelInfo['limit']): number {
+export function maxOutputTokens({ context, output }: ModelInfo['limit']): number {
   return Math.min(output, Math.floor(context * (1 - HISTORY_SHARE)))
 }
 
@@ -141,8 +141,8 @@ async function failed(context: RunContext, parts: AgentParts, answer: Answer, at
     partial === undefined ? [] : [{ type: 'MessageAdded', messageId: messageId(parts.random.uuid()), runId, message: partial, partial: true }]
   if (signal.aborted) return { kind: 'cancelled', closing: cutOff }
   if (!(error instanceof ConvokeError)) throw error
-  const delayMs = backoffMs(attempt.attempt, error)
-  if (isRetryable(error.code) && attempt.attempt < ATTEMPTS_MAX && delayMs <= RETRY_AFTER_MS_MAX) {
+  const delayMs = retryDelayMs(attempt.attempt, error)
+  if (delayMs !== undefined) {
     await context.record({ type: 'RetryScheduled', runId, attempt: attempt.attempt, delayMs, reason: error.message })
     return { kind: 'retry' }
   }
@@ -150,8 +150,10 @@ async function failed(context: RunContext, parts: AgentParts, answer: Answer, at
   return { kind: 'failed', code: error.code, error: error.message, closing }
 }
 
-function backoffMs(attempt: number, error: ConvokeError): number {
-  return error.retryAfterMs ?? Math.min(BACKOFF_MS * 2 ** (attempt - 1), BACKOFF_MS_MAX)
+/** The pause before a failed call is tried again, in ms; nothing where that cannot help, or was tried often enough. */
+export function retryDelayMs(attempt: number, error: ConvokeError): number | undefined {
+  const delayMs = error.retryAfterMs ?? Math.min(BACKOFF_MS * 2 ** (attempt - 1), BACKOFF_MS_MAX)
+  return isRetryable(error.code) && attempt < ATTEMPTS_MAX && delayMs <= RETRY_AFTER_MS_MAX ? delayMs : undefined
 }
 
 /** The model of the next call: the session's, as it was switched last, else the run's own, else the default. */

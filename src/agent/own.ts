@@ -3,6 +3,8 @@ import type { Agent } from '../runtime/agent.ts'
 import type { DefinedAgent } from '../runtime/define.ts'
 import type { ReplayParts } from '../runtime/agent-context.ts'
 import type { AgentParts } from './parts.ts'
+import { takeGenerated } from './own-model.ts'
+import { takeTool } from './own-tool.ts'
 import { disposition } from './policy.ts'
 import { Replay } from '../runtime/replay.ts'
 
@@ -14,6 +16,8 @@ export function ownAgent(definition: DefinedAgent, parts: AgentParts): Agent {
       const tool = parts.tools.find((candidate) => candidate.name === name)
       return disposition(parts.policy, options.autoApprove, name, tool)
     },
+    generate: (invocation, key, request) => takeGenerated(invocation, parts, key, request),
+    runTool: (invocation, key, name, args) => takeTool(invocation, parts, key, name, args),
   }
   return {
     name: definition.name,

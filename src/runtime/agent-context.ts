@@ -1,7 +1,7 @@
 /** What an own agent's function is given, over one invocation. */
 import type { Disposition, RunOptions } from '../domain/event.ts'
 import type { Message } from '../domain/message.ts'
-import type { AgentContext, StepContext, StepOptions } from './define.ts'
+import type { AgentContext, GenerateRequest, Generated, StepContext, ToolAnswer, StepOptions } from './define.ts'
 import type { Clock, Random, Telemetry } from '../domain/ports.ts'
 import type { SessionReads } from '../projection/reads.ts'
 import type { Invocation } from './invocation.ts'
@@ -24,6 +24,10 @@ export interface ReplayParts {
   readonly reads: Pick<SessionReads, 'history'>
   /** What policy says of a call of that name. */
   readonly dispositionOf: (options: RunOptions, name: string) => Disposition
+  /** Calls a model: the runtime knows none. */
+  readonly generate: (invocation: Invocation, key: string, request: GenerateRequest) => Promise<Generated>
+  /** Runs a tool: the runtime knows none. */
+  readonly runTool: (invocation: Invocation, key: string, name: string, args: unknown) => Promise<ToolAnswer>
 }
 
 type StepFn<T> = (step: StepContext) => T | Promise<T>
@@ -50,6 +54,8 @@ export function agentContext(invocation: Invocation, parts: ReplayParts): AgentC
     },
     emit: (text) => invocation.do(() => takeSaid(invocation, text)),
     approve: (key, request) => invocation.do(() => takeApproval(invocation, key, request, (name) => parts.dispositionOf(options, name))),
+    generate: (key, request = {}) => invocation.do(() => parts.generate(invocation, key, request)),
+    tool: (key, name, args) => invocation.do(() => parts.runTool(invocation, key, name, args)),
     messages: () => invocation.do(() => takeMessages(invocation)),
     now: () => takeInstant(invocation, 'now', () => clock.nowMs()) as number,
     random: () => takeInstant(invocation, 'random', () => random.fraction()) as number,

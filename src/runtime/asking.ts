@@ -32,14 +32,26 @@ export async function takeApproval(
   invocation.claim(key)
   const { journal } = invocation.frame
   const question = questionOf(journal.runId, key, request, dispositionOf)
-  const known = journal.calls.get(question.id)
-  if (known !== undefined && !isSame(known, question)) throw changed(`the question ${key} was asked with other arguments`)
+  const call = await takeCall(invocation, key, question)
+  if (call.status !== 'ended') await close(invocation, call)
+  return answerOf(call)
+}
+
+/** Proposes a call, where the journal does not have it, and answers it when nobody need be waited for. */
+export async function takeCall(invocation: Invocation, key: string, question: Question): Promise<CallRecord> {
+  const { calls } = invocation.frame.journal
+  const known = calls.get(question.id)
+  if (known !== undefined && !isSame(known, question)) throw changed(`${key} was asked with another name or other arguments`)
   if (known === undefined) await ask(invocation, question)
   await invocation.answered(question.id)
-  const call = journal.calls.get(question.id)
-  if (call === undefined) throw new ConvokeError('internal_error', `the question ${key} is not in the journal`)
-  if (call.status !== 'ended') await invocation.voice.hold(() => invocation.record(...closing(invocation, call)))
-  return answerOf(call)
+  const call = calls.get(question.id)
+  if (call === undefined) throw new ConvokeError('internal_error', `the call ${key} is not in the journal`)
+  return call
+}
+
+/** Gives a call the result that follows from its answer. @see Q3 */
+export function close(invocation: Invocation, call: CallRecord): Promise<void> {
+  return invocation.voice.hold(() => invocation.record(...closing(invocation, call)))
 }
 
 function questionOf(runId: RunId, key: string, request: ApprovalRequest, dispositionOf: (name: string) => Disposition): Question {
@@ -79,7 +91,8 @@ async function propose(invocation: Invocation, questions: readonly Question[]): 
   const reasons = questions.flatMap(({ reason }) => (reason === '' ? [] : [reason])).join('\n\n')
   const parts = calls.map(({ id, name, arguments: args }) => ({ type: 'tool_call', id, name, arguments: args }) as const)
   const asked = calls.flatMap(({ id, disposition }) => (disposition === 'ask' ? [id] : []))
-  const decided = calls.filter(({ disposition }) => disposition !== 'ask')
+  const ready = new Set(questions.flatMap(({ id, tool, disposition }) => (tool === true && disposition === 'approve' ? [id] : [])))
+  const decided = calls.filter(({ id, disposition }) => disposition !== 'ask' && !ready.has(id))
   const open: readonly RunEvent[] = asked.length === 0 ? [] : [{ type: 'ApprovalRequested', runId, toolCallIds: asked }]
   await invocation.record(
     ...turnStart(journal),
@@ -87,7 +100,7 @@ async function propose(invocation: Invocation, questions: readonly Question[]): 
     { type: 'ToolCallsProposed', runId, turn: turnOf(journal), calls },
     ...open,
     ...decided.map((call) => resultOf(runId, { ...call, status: 'open', attempt: 0 })),
-    ...(asked.length === 0 ? turnEndUnlessCalls(journal, 'tool_calls') : []),
+    ...(asked.length + ready.size === 0 ? turnEndUnlessCalls(journal, 'tool_calls') : []),
   )
 }
 
@@ -105,7 +118,7 @@ function resultOf(runId: RunId, call: CallRecord): RunEvent {
 }
 
 /** The answer: a person's, else policy's. A question that ended without either is one that nobody said yes to. */
-function answerOf({ decision, disposition }: CallRecord): ApprovalAnswer {
+export function answerOf({ decision, disposition }: CallRecord): ApprovalAnswer {
   if (decision === undefined) return { action: disposition === 'approve' ? 'accept' : 'reject', by: 'policy' }
   const { action, content, by } = decision
   return { action, by, ...(content === undefined ? {} : { content }) }

@@ -1,7 +1,8 @@
 /** How agents of one's own are written: a function that is replayed over the journal of its run. */
 import type { Delivery, RunOptions } from '../domain/event.ts'
 import type { RunId, SessionId, UserId } from '../domain/ids.ts'
-import type { Message } from '../domain/message.ts'
+import type { Json, Message } from '../domain/message.ts'
+import type { Usage } from '../domain/usage.ts'
 import { ConvokeError } from '../domain/errors.ts'
 
 /** An agent's name, as sessions ask for it. */
@@ -49,6 +50,39 @@ export interface ApprovalAnswer {
   readonly content?: string
   /** Who answered: a user, or `policy`. */
   readonly by: UserId | 'policy'
+}
+
+/** What a model is asked. Without `prompt` and `messages`: the conversation so far. */
+export interface GenerateRequest {
+  /** One message of a user. */
+  readonly prompt?: string
+  readonly messages?: readonly Message[]
+  /** The system prompt. Default: the run's own, else the server's. */
+  readonly system?: string
+  /** `provider/id` or an alias. Default: the run's, else the session's, else the server's. */
+  readonly model?: string
+  /** Names of configured tools that the model may ask for. Nothing runs by itself: see `ctx.tool`. */
+  readonly tools?: readonly string[]
+  /** Whether the answer is what the agent says, as it streams. Default true. */
+  readonly say?: boolean
+}
+
+/** What a model answered. */
+export interface Generated {
+  readonly text: string
+  /** The calls that it asks for. `invalid` says why its arguments could not be parsed. */
+  readonly calls: readonly { readonly name: string; readonly arguments: Json; readonly invalid?: string }[]
+  readonly usage: Usage
+  /** `provider/id`. */
+  readonly model: string
+}
+
+/** What a tool answered. */
+export interface ToolAnswer {
+  readonly output: string
+  readonly isError: boolean
+  /** A person or the policy refused the call: it did not run. */
+  readonly rejected: boolean
 }
 
 /** The message that started a run. */
@@ -100,6 +134,14 @@ export interface AgentContext {
    * @param key As of a step.
    */
   approve(key: string, request: ApprovalRequest): Promise<ApprovalAnswer>
+  /**
+   * Calls a model, as a step that may be repeated: the answer streams as what the agent says, and is tried again where its code says that this may help.
+   *
+   * @throws {StepError} with a `model_*` code
+   */
+  generate(key: string, request?: GenerateRequest): Promise<Generated>
+  /** Runs a configured tool, as the built-in agent does: policy may ask a person first, and a call that was cut off is repeated only if the tool says that this is safe. */
+  tool(key: string, name: string, args?: unknown): Promise<ToolAnswer>
   /** Takes in the messages that have arrived for this session since the run began. Those that are not taken in start the next run. */
   messages(): Promise<readonly ArrivedMessage[]>
   /** Milliseconds since the Unix epoch; the same in each replay. As `random` and `uuid` it is told apart by its order among its kind. */

@@ -53,6 +53,8 @@ export interface Question {
   readonly arguments: Json
   readonly reason: string
   readonly disposition: Disposition
+  /** The call is done by a tool, once it may. */
+  readonly tool?: true
 }
 
 /** What is said in a step, as it stands. */

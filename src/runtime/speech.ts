@@ -70,7 +70,8 @@ export async function takeSaid(invocation: Invocation, text: unknown): Promise<v
 /** What one try of a step says, as it comes. It becomes a message with the step's result. */
 export class Speech {
   readonly #invocation: Invocation
-  readonly #model: string
+  /** The model that its turn names. */
+  model = NO_MODEL
   #text = ''
   /** Characters of the text that are on their way to the log. */
   #sent = 0
@@ -80,10 +81,11 @@ export class Speech {
   #release: (() => void) | undefined
   /** The message's content, where it is more than the text. */
   content: readonly Part[] | undefined
+  /** Events that go before the step's result. */
+  closing: readonly RunEvent[] = []
 
-  constructor(invocation: Invocation, model = NO_MODEL) {
+  constructor(invocation: Invocation) {
     this.#invocation = invocation
-    this.#model = model
   }
 
   /** Says the next piece. Resolves when more may follow. @throws {ConvokeError} `agent_failed` for what is no text, too much, or too late */
@@ -112,7 +114,7 @@ export class Speech {
     this.#release = await voice.acquire()
     if (this.#over) return this.#release()
     this.#invocation.speaking = this
-    for (const event of turnStart(frame.journal, this.#model)) frame.context.emit(event)
+    for (const event of turnStart(frame.journal, this.model)) frame.context.emit(event)
   }
 
   /** Hands on an event beside the text. */
@@ -133,7 +135,7 @@ export class Speech {
     const message: Said =
       content.length === 0 ? [] : [{ type: 'MessageAdded', messageId: messageId(random.uuid()), runId, message: { role: 'assistant', content } }]
     const whole: readonly RunEvent[] = text === '' ? [] : [...this.#rest(), { type: 'TextCompleted', runId, text }]
-    await this.#last(...whole, ...message, ...events, ...turnEndUnlessCalls(journal, 'stop'))
+    await this.#last(...whole, ...message, ...this.closing, ...events, ...turnEndUnlessCalls(journal, 'stop'))
   }
 
   /** Records `events` with what was said as a message that was cut off. */

@@ -5,7 +5,6 @@
  * T2. A step that a dead process left is run again only if it is declared repeatable; else the journal says that it was interrupted, for good.
  * T3. What the function is answered is what the journal holds, also the first time.
  */
-import type { RunEvent } from '../domain/event.ts'
 import type { Json } from '../domain/message.ts'
 import type { StepContext, StepOptions } from './define.ts'
 import type { Invocation } from './invocation.ts'
@@ -30,12 +29,8 @@ export const STEP_RETRY_MS_MAX = 60_000
 export interface Step<T> extends StepOptions {
   readonly key: string
   readonly fn: (step: InnerStepContext) => T | Promise<T>
-  /** The model that the step's turn names. */
-  readonly model?: string
   /** The pause before the next try, in ms, in place of what `retry` says. */
   readonly retryMs?: (attempt: number, thrown: unknown) => number | undefined
-  /** Events that go before the step's result. */
-  readonly closing?: () => readonly RunEvent[]
 }
 
 /** What steps of ours are given besides. */
@@ -76,12 +71,14 @@ async function tryStep<T>(invocation: Invocation, step: Step<T>, inputHash: stri
   let retryAtMs = known?.retryAtMs
   for (;;) {
     if (retryAtMs !== undefined) await pause(invocation, retryAtMs)
+    // A pause may have ended into a stop: nothing else begins then.
+    if (invocation.frame.context.stopping) throw new Left()
     attempt++
     await invocation.record({ type: 'StepStarted', runId, key, attempt, ...(inputHash === undefined ? {} : { inputHash }) })
-    const speech = new Speech(invocation, step.model)
+    const speech = new Speech(invocation)
     const outcome = await runOnce(invocation, step, attempt, speech)
     if ('result' in outcome) {
-      await speech.complete(...(step.closing?.() ?? []), { type: 'StepCompleted', runId, key, result: outcome.result, attempt })
+      await speech.complete({ type: 'StepCompleted', runId, key, result: outcome.result, attempt })
       return outcome.result
     }
     const failed = { type: 'StepFailed', runId, key, attempt, ...failureOf(outcome.thrown) } as const

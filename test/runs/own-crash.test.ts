@@ -5,7 +5,9 @@ import type { Recorded } from '../../src/domain/event.ts'
 import type { Fate } from '../../src/testing/failing-store.ts'
 import { isTerminal } from '../../src/domain/event.ts'
 import { StepInterrupted, defineAgent, type AgentContext } from '../../src/index.ts'
-import { ASK_ALL, ENGINES, rig, type Rig, type RigOptions } from './rig.ts'
+import { stop, text } from '../../src/testing/scripted-model.ts'
+import { scriptedTool } from '../../src/testing/scripted-tool.ts'
+import { ENGINES, rig, type Rig, type RigOptions } from './rig.ts'
 
 /** What really happened, however often the process died. */
 type Ledger = Map<string, number>
@@ -42,8 +44,23 @@ async function work(ctx: AgentContext, ledger: Ledger): Promise<string> {
     await emit('of it')
     return 'draft'
   })
+  const thought = (await ctx.generate('think', { prompt: draft })).text
+  const acted = (await ctx.tool('act', 'act', { thought })).output
   const later = ctx.uuid()
-  return JSON.stringify({ found: look.found, paid, pages, ids: id !== later, sent: sent.action, kept: kept.action, draft })
+  return JSON.stringify({ found: look.found, paid, pages, ids: id !== later, sent: sent.action, kept: kept.action, draft, thought, acted: acted.split(' ')[0] })
+}
+
+/** The model, the tool and the policy of the agent. */
+function world(ledger: Ledger): Pick<RigOptions, 'script' | 'tools' | 'policy'> {
+  const run = () => {
+    count(ledger, 'act')
+    return 'done'
+  }
+  return {
+    script: [[...text('a ', 'thought'), stop()]],
+    tools: [scriptedTool('act', { run })],
+    policy: { mode: 'custom', rules: { act: 'approve' }, default: 'ask' },
+  }
 }
 
 /** Answers the run's questions as a person would: one by one, again if it is unknown whether it was heard. */
@@ -73,7 +90,7 @@ async function runThrough(engine: RigOptions['engine'], cuts: readonly Cut[], le
   const [first = NONE, ...later] = cuts
   // The first two commits are the client's: the session and its message.
   const fate = fateOf(first.at === 0 ? NONE : { ...first, at: first.at + 2 })
-  let r = await rig({ own: [agent], policy: ASK_ALL, fateOf: fate, ...(engine === undefined ? {} : { engine }) }, { agent: 'own' })
+  let r = await rig({ ...world(ledger), own: [agent], fateOf: fate, ...(engine === undefined ? {} : { engine }) }, { agent: 'own' })
   await r.send('go')
   const { run } = r
   let deaths = 0
@@ -105,23 +122,26 @@ function shownText(log: readonly Recorded[]): string {
 function check(log: readonly Recorded[], ledger: Ledger): void {
   expect(log.map(({ position }) => position)).toEqual(log.map((_, index) => index + 1))
   const events = log.map(({ event }) => event)
-  expect(events.filter(isTerminal)).toMatchObject([{ type: 'RunCompleted', stopReason: 'completed', totalTurns: 4 }])
+  expect(events.filter(isTerminal)).toMatchObject([{ type: 'RunCompleted', stopReason: 'completed', totalTurns: 6 }])
   const messages = events.flatMap((event) => (event.type === 'MessageAdded' && event.message.role === 'assistant' ? [event.message.content] : []))
   const texts = messages.map((content) => (typeof content === 'string' ? [content] : content.flatMap((part) => (part.type === 'text' ? [part.text] : []))))
-  expect(texts.flat().slice(0, 3)).toEqual(['all pages read', 'Shall I?', 'a draft of it'])
-  expect(texts.flat()).toHaveLength(4)
-  const said = JSON.parse(texts.flat()[3] ?? '') as { readonly paid: string }
-  expect(said).toEqual({ found: 2, paid: expect.any(String) as string, pages: [10, 20, 30], ids: true, sent: 'accept', kept: 'custom_result', draft: 'draft' })
+  expect(texts.flat().slice(0, 4)).toEqual(['all pages read', 'Shall I?', 'a draft of it', 'a thought'])
+  expect(texts.flat()).toHaveLength(5)
+  const said = JSON.parse(texts.flat()[4] ?? '') as { readonly paid: string; readonly acted: string }
+  const fixed = { found: 2, pages: [10, 20, 30], ids: true, sent: 'accept', kept: 'custom_result', draft: 'draft', thought: 'a thought' }
+  expect(said).toEqual({ ...fixed, paid: expect.any(String) as string, acted: expect.stringMatching(/^(done|TOOL_CALL_OUTCOME_UNKNOWN:)$/) as string })
+  expect(ledger.get('act') ?? 0).toBeLessThanOrEqual(1)
+  if (said.acted === 'done') expect(ledger.get('act')).toBe(1)
   expect(shownText(log)).toEqual(texts.flat().join(''))
-  const results = events.flatMap((event) => (event.type === 'ToolCompleted' ? [[event.toolName, event.result]] : []))
+  const results = events.flatMap((event) => (event.type === 'ToolCompleted' && event.toolName !== 'act' ? [[event.toolName, event.result]] : []))
   expect(results.toSorted(([a = ''], [b = '']) => a.localeCompare(b))).toEqual([
     ['keep', 'no need'],
     ['send', 'approved'],
   ])
   const turns = (type: string) => events.flatMap((event) => (event.type === type && 'turn' in event ? [event.turn] : []))
   expect([turns('TurnStarted'), turns('TurnCompleted')]).toEqual([
-    [1, 2, 3, 4],
-    [1, 2, 3, 4],
+    [1, 2, 3, 4, 5, 6],
+    [1, 2, 3, 4, 5, 6],
   ])
   const done = events.flatMap((event) => (event.type === 'StepCompleted' ? [event.key] : []))
   expect(done.toSorted()).toEqual([...new Set(done)].toSorted())
@@ -143,7 +163,7 @@ const points = Array.from({ length: commits }, (_, index) => [
 
 test('the agent has enough commits to be cut at; undisturbed, each step runs once', () => {
   expect(commits).toBeGreaterThan(15)
-  expect([...whole.values()]).toEqual([1, 1, 1, 1, 1])
+  expect([...whole.values()]).toEqual([1, 1, 1, 1, 1, 1])
 })
 
 describe.each(ENGINES)('a process over %s', (engine) => {
