@@ -226,3 +226,13 @@ test.each([
   expect(code).toBe(0)
   expect(stdout.replaceAll(/\s+/g, ' ')).toMatch(pattern)
 })
+
+test('the page on operations tells of every subcommand and every option', () => {
+  const root = new URL('../../', import.meta.url)
+  const [code, page] = ['src/cli/db.ts', 'docs/operations.md'].map((name) => readFileSync(new URL(name, root), 'utf8')) as [string, string]
+  const names = [...code.matchAll(/command\('([a-z]+)/g)].map(([, name = '']) => name)
+  const options = [...code.matchAll(/'(--[a-z-]+)/g)].map(([, name = '']) => name)
+  expect(names).toEqual(['db', 'check', 'backup', 'restore', 'compact', 'export', 'import'])
+  expect(names.slice(1).filter((name) => !page.includes(`convoke db ${name}`))).toEqual([])
+  expect(options.filter((option) => option !== '--config' && !page.includes(option))).toEqual([])
+})

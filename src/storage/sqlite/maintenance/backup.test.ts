@@ -172,6 +172,7 @@ describe('a restore', () => {
     await backUp(at(data), file)
     const target = newFolder()
     mkdirSync(join(target, 'workspaces'))
+    writeFileSync(join(target, 'convoke.driver'), 'another 9')
     write(join(target, 'thesis.txt'), 'mine')
     await expect(restore(at(target), file, OPTIONS)).rejects.toThrow(`${target} is not empty (thesis.txt); --force keeps what is there aside and goes on`)
     rmSync(join(target, 'thesis.txt'))

@@ -12,7 +12,7 @@ import { metaOf, outputPlaces, type LogFolder } from './open.ts'
 import { SESSION_FORMAT, SESSION_VERSION, type SessionHeader, type StoredEvent } from './session-file.ts'
 
 /** Characters of bodies that one page holds, about. */
-const PAGE_CHARS = 1024 * 1024
+const PAGE_CHARS = 128 * 1024
 /** What stands in the place of an event that is lost. */
 const DAMAGED: StoredEvent = { type: 'damaged' }
 
