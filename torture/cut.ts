@@ -1,6 +1,6 @@
 /**
- * Cut: every commit of every story is cut once in each way, on each engine: the process dies before or after it, or it fails before or after
- * it was written. Each time another process (or the same one) must bring the story to its end, with every promise kept.
+ * Cut: every commit of every scenario is cut once in each way, on each engine: the process dies before or after it, or it fails before or after
+ * it was written. Each time another process (or the same one) must bring the scenario to its end, with every promise kept.
  *
  * The long form plays each point several times, with other moments.
  */
@@ -44,10 +44,10 @@ async function run({ form, seed, brokenMax = BROKEN_MAX, say }: PartOptions): Pr
       }
     }
   }
-  return { tried: [`${SCENARIOS.length} stories`, `${points.toLocaleString('en')} cut points`, `${plays.toLocaleString('en')} plays`], lost }
+  return { tried: [`${SCENARIOS.length} scenarios`, `${points.toLocaleString('en')} cut points`, `${plays.toLocaleString('en')} plays`], lost }
 }
 
-/** The commits of a story that nothing cuts. It must be told to its end, or its points would be fewer than they seem. */
+/** The commits of a scenario that nothing cuts. It must be told to its end, or its points would be fewer than they seem. */
 async function commitsOf(scenario: Scenario, engine: (typeof ENGINES)[number], lost: string[]): Promise<number> {
   const { commits, given, lost: found } = await play(scenario, engine, { at: 0, fate: 'fail-before' })
   lost.push(...found.map((sentence) => `${engine}, ${scenario.name}, uncut: ${sentence}`))

@@ -20,7 +20,7 @@ async function run({ say }: PartOptions): Promise<PartResult> {
       const { sentence, tail } = await garden.hunt(plant)
       // A part that could not run has found nothing.
       if (sentence === undefined || sentence.startsWith('the part itself failed'))
-        lost.push(`nobody saw that ${plant.name}: ${sentence ?? tail.replaceAll('\n', ' / ')}`)
+        lost.push(`nobody saw the plant "${plant.name}": ${sentence ?? tail.replaceAll('\n', ' / ')}`)
       else found++
       say(`| ${plant.name} | \`${plant.file}\` | ${plant.part} | ${sentence === undefined ? 'not found' : sentence.replaceAll('|', '/').slice(0, 200)} |`)
     }

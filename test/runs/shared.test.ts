@@ -45,6 +45,29 @@ describe.each(ENGINES)('over %s, two processes', (engine) => {
     expect([one.supervisor.active, two.supervisor.active]).toEqual([0, 0])
   })
 
+  test('end what one that wakes up has begun between the look of the other and its claim', async () => {
+    const paused = gate()
+    const intent = { groupId: 7, startTicks: 1 }
+    const act = scriptedTool('act', { intent, run: () => NEVER.then(() => '') })
+    const one = await rig({ engine, shared: true, script: [[...text('half'), paused.passed, ...asks('a')]], tools: [act] })
+    await one.send('hi')
+    await one.until('TextDelta')
+    const two = await one.join({
+      script: [END],
+      async fateOf(_commit, writes) {
+        const claims = writes.some((write) => write.kind === 'decide' && write.command.type === 'ClaimRun')
+        if (!claims) return 'pass' as const
+        paused.open()
+        await one.until('ToolStarted')
+        return 'pass' as const
+      },
+    })
+    await live(two, 11)
+    expect(await two.ended(one.run)).toMatchObject({ stopReason: 'completed' })
+    expect((await two.events('ToolCompleted')).map(({ result }) => result)).toMatchObject([expect.stringContaining('TOOL_CALL_OUTCOME_UNKNOWN')])
+    expect(two.killed).toEqual([intent])
+  })
+
   test('do not wait for the time of one that has stopped in good order', async () => {
     const one = await rig({ engine, shared: true, script: [asks('a')], policy: ASK_ALL, tools: [scriptedTool('act', { run: () => 'done' })] })
     await one.send('hi')

@@ -1,4 +1,4 @@
-/** Every commit of every story, cut in every way, over the memory engine; and one story over SQLite. The harness cuts all of them on both. */
+/** Every commit of every scenario, cut in every way, over the memory engine; and one scenario over SQLite. The harness cuts all of them on both. */
 import { describe, expect, test } from 'vitest'
 import { SCENARIOS } from '../../torture/cut/scenarios.ts'
 import { play, type Cut, type Scenario } from '../../torture/cut/stage.ts'
@@ -18,13 +18,13 @@ async function cutEverywhere(scenario: Scenario, engine: 'memory' | 'sqlite'): P
   }
 }
 
-describe('a story that is cut at any commit, before or after it, is told to its end', () => {
+describe('a scenario that is cut at any commit, before or after it, is told to its end', () => {
   test.each(SCENARIOS.map((scenario) => [scenario.name, scenario] as const))('%s', (_name, scenario) => cutEverywhere(scenario, 'memory'))
 
   test('also over SQLite, opened anew from its folder', () => cutEverywhere(SCENARIOS[0] as Scenario, 'sqlite'))
 })
 
-test('together the stories hold every command of a client and every step of a run', async () => {
+test('together the scenarios hold every command of a client and every step of a run', async () => {
   const types = new Set<string>()
   for (const scenario of SCENARIOS) {
     const { commits } = await play(scenario, 'memory', NOT_CUT)

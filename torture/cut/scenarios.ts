@@ -1,4 +1,4 @@
-/** The stories that are cut at every point: each command and each kind of step stands in one of them. */
+/** The scenarios that are cut at every point: each command and each kind of step stands in one of them. */
 import type { SendMessage, SessionCommand } from '../../src/domain/command.ts'
 import type { DecisionAction } from '../../src/domain/event.ts'
 import type { ModelPart, ModelRequest } from '../../src/domain/model.ts'
@@ -48,7 +48,7 @@ function failing({ messages }: ModelRequest): Lines {
   return [...says('half '), new ConvokeError('model_unavailable', 'scripted', { retryAfterMs: 10 })]
 }
 
-/** All stories. */
+/** All scenarios. */
 export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'model calls, several tools, an approval',

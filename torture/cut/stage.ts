@@ -34,7 +34,7 @@ export interface Step {
   readonly wish: (seen: Seen, tag: string) => SessionCommand
 }
 
-/** A story of one session. */
+/** A scenario of one session. */
 export interface Scenario {
   readonly name: string
   readonly onInterrupt?: OnInterrupt
@@ -71,7 +71,7 @@ export interface Played {
 }
 
 const OWNER = userId('alice')
-/** Simulated time in which a story must have come to its end, in ms. */
+/** Simulated time in which a scenario must have come to its end, in ms. */
 const PLAY_MS = 120_000
 const STEPS_MAX = 200_000
 /** How soon after a death another process starts, in ms. */
@@ -214,7 +214,7 @@ class Stage {
     this.#server = await SimulatedProcess.start('process', parts)
   }
 
-  /** Gives the next wish of the story where its moment has come, and answers questions that nobody else answers. */
+  /** Gives the next wish of the scenario where its moment has come, and answers questions that nobody else answers. */
   #act(): void {
     const session = this.#session
     if (session === undefined) return

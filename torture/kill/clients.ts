@@ -5,7 +5,7 @@ import { driveSession, type Crew, type SessionStory } from './session.ts'
 /** Clients at work. */
 export interface Clients {
   /** What came of the sessions that are over. */
-  readonly stories: readonly SessionStory[]
+  readonly scenarios: readonly SessionStory[]
   /** Resolves when the last session is over, after `end`. */
   readonly done: Promise<void>
   /** Begins no further session. */
@@ -14,15 +14,15 @@ export interface Clients {
 
 /** Starts them. */
 export function startClients(crew: Crew, atOnce: number, planOf: (index: number) => SessionPlan): Clients {
-  const stories: SessionStory[] = []
+  const scenarios: SessionStory[] = []
   let next = 0
   let ending = false
   const drive = async () => {
     while (!ending && !crew.signal.aborted) {
-      const story = await driveSession(crew, planOf(next++))
-      if (story !== undefined) stories.push(story)
+      const scenario = await driveSession(crew, planOf(next++))
+      if (scenario !== undefined) scenarios.push(scenario)
     }
   }
   const done = Promise.all(Array.from({ length: atOnce }, drive)).then(() => undefined)
-  return { stories, done, end: () => void (ending = true) }
+  return { scenarios, done, end: () => void (ending = true) }
 }

@@ -62,7 +62,7 @@ async function torture(world: World, provider: Awaited<ReturnType<typeof startSc
   const clients = startClients(crew, SESSIONS_AT_ONCE, (index) => planSession(seed, index, world.ledger))
   let server: ServerChild | undefined
   try {
-    const killed = await killOver(world, first, KILLS[form], chanceOf(seed, 'kills'), (done) => say(`${done} kills, ${clients.stories.length} sessions`))
+    const killed = await killOver(world, first, KILLS[form], chanceOf(seed, 'kills'), (done) => say(`${done} kills, ${clients.scenarios.length} sessions`))
     server = killed.server
     lost.push(...killed.lost)
     clients.end()
@@ -72,21 +72,21 @@ async function torture(world: World, provider: Awaited<ReturnType<typeof startSc
     await clients.done
   }
   lost.push(...(await calmDown(createClient({ url: world.url }), seed)))
-  lost.push(...(await awaitFeed(world, feeds[0], clients.stories)))
+  lost.push(...(await awaitFeed(world, feeds[0], clients.scenarios)))
   await Promise.all(feeds.map((feed) => feed.stop()))
   lost.push(...(await endServer(world, server)))
   // What is compared is what a process finds that saw none of it happen.
   const last = await world.start()
-  const { stories } = clients
-  const sums = await reckon({ world, stories, feeds, sent: commander.sent, provider, rules: LEDGER_TOOL_RULES })
+  const { scenarios } = clients
+  const sums = await reckon({ world, scenarios, feeds, sent: commander.sent, provider, rules: LEDGER_TOOL_RULES })
   lost.push(
     ...sums.found,
     ...commander.found,
     ...provider.found,
-    ...[...feeds, ...stories.flatMap(({ readers }) => readers), ...stories].flatMap(({ found }) => found),
+    ...[...feeds, ...scenarios.flatMap(({ readers }) => readers), ...scenarios].flatMap(({ found }) => found),
   )
   lost.push(...(await endServer(world, last)))
-  const returns = [...feeds, ...stories.flatMap(({ readers }) => readers)].reduce((sum, reader) => sum + reader.returns, 0)
+  const returns = [...feeds, ...scenarios.flatMap(({ readers }) => readers)].reduce((sum, reader) => sum + reader.returns, 0)
   say(`${provider.requests} model calls, ${provider.cutOff} of them cut off; ${commander.replayed} lost answers or repeats were answered from their key`)
   say(`commands: ${tally(commander.sent.map(({ kind, outcome }) => `${kind} ${outcome}`))}`)
   return {
@@ -140,10 +140,10 @@ async function killOne(server: ServerChild): Promise<readonly string[]> {
 }
 
 /** Waits until the feed has brought everything of the sessions that were driven. */
-async function awaitFeed(world: World, feed: FeedReader, stories: readonly SessionStory[]): Promise<readonly string[]> {
+async function awaitFeed(world: World, feed: FeedReader, scenarios: readonly SessionStory[]): Promise<readonly string[]> {
   const client = createClient({ url: world.url })
   const lost: string[] = []
-  for (const { id } of stories) {
+  for (const { id } of scenarios) {
     const { position } = await client.getSession(id)
     if (!(await feed.reached(id, position, CATCH_UP_MS))) lost.push(`P3: session ${id}: the feed did not come to position ${position}`)
   }

@@ -13,7 +13,7 @@ import type { SessionStory } from './session.ts'
 /** What there is to compare. */
 export interface Evidence {
   readonly world: ReaderWorld & { readonly ledger: string }
-  readonly stories: readonly SessionStory[]
+  readonly scenarios: readonly SessionStory[]
   readonly feeds: readonly FeedReader[]
   readonly sent: readonly SentCommand[]
   readonly provider: ScriptedProvider
@@ -36,12 +36,12 @@ export interface Reckoning {
 
 /** Compares. */
 export async function reckon(evidence: Evidence): Promise<Reckoning> {
-  const { world, stories, feeds, sent, provider, rules } = evidence
+  const { world, scenarios, feeds, sent, provider, rules } = evidence
   const client = createClient({ url: world.url })
   const listed = await allSessions(client)
   const calls = new Map<string, Call>()
-  const sights: readonly Sight[] = [...stories.flatMap(({ readers }) => readers), ...feeds.flatMap((feed) => feed.sights())]
-  const found: string[] = [...judgeTitles(listed, stories)]
+  const sights: readonly Sight[] = [...scenarios.flatMap(({ readers }) => readers), ...feeds.flatMap((feed) => feed.sights())]
+  const found: string[] = [...judgeTitles(listed, scenarios)]
   const sums = { runs: 0, takeovers: 0, crashLoops: 0, superseded: 0, events: 0, unknown: 0 }
   for (const { id } of listed) {
     const log = await readLog(world, id)
@@ -59,8 +59,8 @@ export async function reckon(evidence: Evidence): Promise<Reckoning> {
       ),
     )
     found.push(...judgeResults(id, log, provider.results))
-    const story = stories.find((candidate) => candidate.id === id)
-    if (story !== undefined) found.push(...(await judgeTranscripts(client, story)))
+    const scenario = scenarios.find((candidate) => candidate.id === id)
+    if (scenario !== undefined) found.push(...(await judgeTranscripts(client, scenario)))
     sums.runs += judged.runs
     sums.takeovers += judged.takeovers
     sums.crashLoops += judged.crashLoops
@@ -84,8 +84,8 @@ export async function allSessions(client: Client): Promise<readonly { readonly i
   return found
 }
 
-function judgeTitles(listed: readonly { readonly id: string; readonly title: string }[], stories: readonly SessionStory[]): readonly string[] {
-  const missing = stories.filter(({ id }) => !listed.some((session) => session.id === id))
+function judgeTitles(listed: readonly { readonly id: string; readonly title: string }[], scenarios: readonly SessionStory[]): readonly string[] {
+  const missing = scenarios.filter(({ id }) => !listed.some((session) => session.id === id))
   const titles = new Map<string, number>()
   for (const { title } of listed) titles.set(title, (titles.get(title) ?? 0) + 1)
   const repeated = [...titles].filter(([, count]) => count > 1)

@@ -6,7 +6,7 @@
 
 /** One planted bug. */
 export interface Plant {
-  /** What is wrong, as a sentence without its end. */
+  /** What is wrong, in a few words; unique. */
   readonly name: string
   readonly file: string
   /** Stands exactly once in the file. */
@@ -24,7 +24,7 @@ export const PLANT_SEEDS_MAX = 3_000
 /** All plants. */
 export const PLANTS: readonly Plant[] = [
   {
-    name: 'readers are told before the commit',
+    name: 'publish before commit',
     file: 'src/command/committer.ts',
     find: '    const outcomes = await this.#attempt(writes)\n',
     replace: `    for (const write of writes) {
@@ -38,126 +38,126 @@ export const PLANTS: readonly Plant[] = [
     part: 'simulation',
   },
   {
-    name: 'the fence is not looked at',
+    name: 'skip the fence',
     file: 'src/log/apply.ts',
     find: 'return state?.run?.id === runId && state.fence === fence',
     replace: 'return state?.run?.id === runId && fence > 0',
     part: 'simulation',
   },
   {
-    name: 'a takeover does not raise the fence',
+    name: 'takeover without a higher fence',
     file: 'src/domain/decide-interrupt.ts',
     find: '  const fence = state.fence + 1\n',
     replace: '  const fence = state.fence\n',
     part: 'simulation',
   },
   {
-    name: 'one open call is forgotten when a run ends',
+    name: 'forget one open call',
     file: 'src/domain/decide-cancel.ts',
     find: ".filter((call) => call.status !== 'ended')",
     replace: ".filter((call) => call.status !== 'ended').slice(1)",
     part: 'simulation',
   },
   {
-    name: 'recovery repeats a call that must not be repeated',
+    name: 'recovery repeats what must not be repeated',
     file: 'src/agent/run-tool.ts',
     find: 'if (tool?.repeatable === true) return runTool',
     replace: 'if (tool !== undefined) return runTool',
     part: 'simulation',
   },
   {
-    name: 'a tool starts before its intent is durable',
+    name: 'start a tool before its intent is durable',
     file: 'src/agent/run-tool.ts',
     find: "await context.record({ type: 'ToolStarted'",
     replace: "void context.record({ type: 'ToolStarted'",
     part: 'simulation',
   },
   {
-    name: 'a takeover leaves the process groups of its predecessor alive',
+    name: 'takeover leaves process groups alive',
     file: 'src/runtime/supervisor.ts',
     find: 'for (const intent of await leftRunning(this.#options.store, stream, state)) await this.#options.killGroup(intent)',
     replace: 'await leftRunning(this.#options.store, stream, state)',
     part: 'simulation',
   },
   {
-    name: 'a cut-off attempt is not marked as superseded',
+    name: 'superseded text not marked',
     file: 'src/agent/next-effect.ts',
     find: "if (state.calling) return { type: 'supersede' }",
     replace: "if (state.calling) return { type: 'retry' }",
     part: 'simulation',
   },
   {
-    name: 'a call that waits for a person does not hold up the next ones, nor itself',
+    name: 'start a call that waits for a person',
     file: 'src/agent/next-effect.ts',
     find: "if (call.status === 'asked') break",
     replace: "if (call.status === 'started') break",
     part: 'simulation',
   },
   {
-    name: 'a run writes its end twice',
+    name: 'a terminal event twice',
     file: 'src/domain/decide-run.ts',
     find: 'events: [...command.closing, last, ...startNext(',
     replace: 'events: [...command.closing, last, last, ...startNext(',
     part: 'simulation',
   },
   {
-    name: 'a message that waits is dropped when its run ends',
+    name: 'a queue entry dropped when the run ends',
     file: 'src/domain/decide-run.ts',
     find: 'last, ...startNext(state, waiting, run.driver)]',
     replace: 'last, ...startNext(state, waiting.slice(1), run.driver)]',
     part: 'simulation',
   },
   {
-    name: 'the idempotency record is not looked at',
+    name: 'idempotency record not looked at',
     file: 'src/storage/memory/store.ts',
     find: 'idempotency === undefined ? undefined : repeat(data, idempotency)',
     replace: 'idempotency?.key === undefined ? repeat(data, { scope: "", key: "", fingerprint: "" }) : undefined',
     part: 'simulation',
   },
   {
-    name: 'SQLite does not look at the idempotency record',
+    name: 'idempotency record not looked at, in SQLite',
     file: 'src/storage/sqlite/writer.ts',
     find: 'idempotency === undefined ? undefined : this.#repeat(idempotency)',
     replace: 'idempotency?.key === "" ? this.#repeat(idempotency) : undefined',
     part: 'cut',
   },
   {
-    name: 'a cancel waits for the poll',
+    name: 'a cancel that waits for the poll',
     file: 'src/runtime/supervisor.ts',
     find: 'clock.after(CANCEL_CONFIRM_MS, ',
     replace: 'clock.after(CANCEL_CONFIRM_MS + POLL_MS, ',
     part: 'simulation',
   },
   {
-    name: 'a reader trusts the hub and compares no positions',
+    name: 'trust the hub without comparing positions',
     file: 'src/stream/tail.ts',
     find: 'if (!this.#reading.current || batch.from !== this.#position + 1) return',
     replace: 'if (!this.#reading.current) return',
     part: 'simulation',
   },
   {
-    name: 'a reader skips an event where the replay ends and live begins',
+    name: 'tail skips an event at the switch from replay to live',
     file: 'src/stream/tail.ts',
     find: 'if (!this.#reading.current || batch.from !== this.#position + 1) return',
     replace: 'if (!this.#reading.current || batch.from > this.#position + 2) return',
     part: 'simulation',
   },
   {
-    name: 'a reader of the feed gets the begun commit again when it comes back',
+    name: 'feed repeats the begun commit to a reader that comes back',
     file: 'src/stream/feed-tail.ts',
     find: 'const skip = batch.feed === feed ? count : 0',
     replace: 'const skip = batch.feed === feed && count < 0 ? count : 0',
     part: 'simulation',
   },
   {
-    name: 'a driver trusts the hub and compares no positions',
+    name: 'a driver trusts the hub without comparing positions',
     file: 'src/runtime/follower.ts',
     find: 'if (batch.from !== this.#position + 1) return this.#catchUp()',
     replace: 'if (batch.from <= this.#position) return this.#catchUp()',
     part: 'simulation',
   },
   {
-    name: 'a slow reader is given more and more',
+    name: 'no bound for a slow reader',
     file: 'src/stream/reading.ts',
     find: 'sink.buffered() > READER_BUFFER_BYTES_MAX) this.#stalled = true',
     replace: 'sink.buffered() > 1e12) this.#stalled = true',
@@ -171,7 +171,7 @@ export const PLANTS: readonly Plant[] = [
     part: 'simulation',
   },
   {
-    name: 'a failed disk is taken for a failed model',
+    name: 'a failed log taken for a failed model',
     file: 'src/agent/call-model.ts',
     find: 'if (concluded.record.length > 0) await context.record(...concluded.record)\n',
     replace: `try {
@@ -183,7 +183,7 @@ export const PLANTS: readonly Plant[] = [
     part: 'simulation',
   },
   {
-    name: 'a lost hint of a started run is never looked for',
+    name: 'a lost hint of a started run never looked for',
     file: 'src/runtime/supervisor.ts',
     find: 'run.driver === store.driver ? this.#suspects.has(run.runId) : gone(run.driver)',
     replace: 'run.driver === store.driver ? false : gone(run.driver)',

@@ -73,9 +73,14 @@ async function torture(world: World, provider: ScriptedProvider, { seed, form, s
     giveUp.abort()
     await clients.done
   }
-  const { stories } = clients
-  const sums = await reckon({ world, stories, feeds: [], sent: commander.sent, provider, rules: LEDGER_TOOL_RULES })
-  lost.push(...sums.found, ...commander.found, ...provider.found, ...[...stories, ...stories.flatMap(({ readers }) => readers)].flatMap(({ found }) => found))
+  const { scenarios } = clients
+  const sums = await reckon({ world, scenarios, feeds: [], sent: commander.sent, provider, rules: LEDGER_TOOL_RULES })
+  lost.push(
+    ...sums.found,
+    ...commander.found,
+    ...provider.found,
+    ...[...scenarios, ...scenarios.flatMap(({ readers }) => readers)].flatMap(({ found }) => found),
+  )
   lost.push(...judgeSteps(sums, readLedger(world.ledger), commander))
   for (let round = 0; round < STUBBORN_ROUNDS[form]; round++) {
     const stop = await stopStubborn({ world, server, goodbyes }, round)
@@ -84,7 +89,7 @@ async function torture(world: World, provider: ScriptedProvider, { seed, form, s
   }
   await goodbyes.stop()
   lost.push(...goodbyes.found, ...(await endServer(world, server)))
-  const returns = stories.flatMap(({ readers }) => readers).reduce((sum, reader) => sum + reader.returns, 0)
+  const returns = scenarios.flatMap(({ readers }) => readers).reduce((sum, reader) => sum + reader.returns, 0)
   say(`a stop under load took ${Math.min(...stopsMs).toFixed(0)} to ${Math.max(...stopsMs).toFixed(0)} ms; ${commander.replayed} answers came from their key`)
   return {
     tried: [

@@ -254,8 +254,8 @@ class World {
   /** What a process left running must be dead before another one goes on. */
   #groupActs(call: string, driver: number): void {
     const by = this.#judge.rules.results.get(call)
-    // Without a shared log a process that is gone is gone: its guardians' pipes are closed.
-    if (this.#shape.processes === 1) return
+    // Without a shared log nobody wakes up again outside of a simulation: nothing looks for what such a process still begins.
+    if (this.#shape.processes === 1 && this.#shape.pauses > 0) return
     if (by !== undefined && by !== driver) this.broken(`P5: ${call} acted for driver ${driver} behind its result, which driver ${by} gave it`)
   }
 
