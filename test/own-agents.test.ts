@@ -31,6 +31,20 @@ export default defineAgent({
   },
 })`
 
+const SLOW = `
+import { appendFileSync } from 'node:fs'
+import { setTimeout } from 'node:timers/promises'
+import { defineAgent } from ${JSON.stringify(new URL('../src/index.ts', import.meta.url).href)}
+const did = (what) => appendFileSync('ledger', what + '\\n')
+export default defineAgent({
+  name: 'slow',
+  async run(ctx) {
+    await ctx.step('one', async () => { did('one begins'); await setTimeout(300); did('one ends') })
+    await ctx.step('two', () => did('two'))
+    return 'done'
+  },
+})`
+
 const payload = ({ data }: TestFrame) => Object.values(data.event)[0] as Record<string, unknown>
 const named = (list: readonly TestFrame[], name: string) => list.filter(({ event }) => event === name).map(payload)
 
@@ -64,4 +78,20 @@ test('an own agent goes on where it was, after a kill in a step, in a sentence a
   expect(named(whole, 'retry_attempt')).toMatchObject([{ delay_ms: 0, superseded_from: expect.any(Number) as number }])
   expect(named(whole, 'run_claimed')).toHaveLength(3)
   expect(named(whole, 'run_completed')).toMatchObject([{ stop_reason: 'completed', total_turns: 3 }])
+})
+
+test('SIGTERM lets a running step end, begins no other, and the next process goes on (P14)', async () => {
+  const world = newWorld({ agents: ['./agent.mjs'] })
+  writeFileSync(join(world.cwd, 'agent.mjs'), SLOW)
+  const ledger = () => readFileSync(join(world.cwd, 'ledger'), 'utf8').trim().split('\n')
+  const first = await world.serve()
+  const id: string = (await ask(first.url, 'POST', '/v1/sessions', { title: 'stopped', agent: 'slow' })).json.id
+  await ask(first.url, 'POST', `/v1/sessions/${id}/messages`, { message: { role: 'user', content: 'go' } })
+  await frames(`${first.url}/v1/sessions/${id}/events?after=0&events=all`, {}, ({ event }) => event === 'step_started')
+  expect((await first.kill('SIGTERM')).code).toBe(0)
+  expect(ledger()).toEqual(['one begins', 'one ends'])
+  const { url } = await world.serve({ port: first.port })
+  const whole = await frames(`${url}/v1/sessions/${id}/events?after=0&events=all&until=run_end`)
+  expect(ledger()).toEqual(['one begins', 'one ends', 'two'])
+  expect(named(whole, 'run_completed')).toMatchObject([{ stop_reason: 'completed' }])
 })

@@ -57,17 +57,20 @@ export class Replay {
     const { context, journal } = this.#frame
     await context.follow((recorded) => journal.fold(recorded))
     this.#listen()
-    // What a dead process was saying does not count: it is said again, or not at all.
-    if (journal.textFrom !== undefined) await context.record(...supersededBy(journal))
-    this.#invoke()
-    for (;;) {
-      const seen = this.#pokes
-      if (await this.#next()) break
-      if (seen === this.#pokes) await new Promise<void>((resolve) => (this.#wake = resolve))
+    try {
+      // What a dead process was saying does not count: it is said again, or not at all.
+      if (journal.textFrom !== undefined) await context.record(...supersededBy(journal))
+      this.#invoke()
+      for (;;) {
+        const seen = this.#pokes
+        if (await this.#next()) return
+        if (seen === this.#pokes) await new Promise<void>((resolve) => (this.#wake = resolve))
+      }
+    } finally {
+      // Whatever still runs of the function is heard no more.
+      this.#current = undefined
+      this.#aside = undefined
     }
-    // Whatever still runs of the function is heard no more.
-    this.#current = undefined
-    this.#aside = undefined
   }
 
   /** Looks at what has changed. Answers whether this process is done with the run. */

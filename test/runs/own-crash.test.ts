@@ -5,6 +5,7 @@ import type { Recorded } from '../../src/domain/event.ts'
 import type { Fate } from '../../src/testing/failing-store.ts'
 import { isTerminal } from '../../src/domain/event.ts'
 import { StepInterrupted, defineAgent, type AgentContext } from '../../src/index.ts'
+import { settle } from '../../src/testing/run-kit.ts'
 import { stop, text } from '../../src/testing/scripted-model.ts'
 import { scriptedTool } from '../../src/testing/scripted-tool.ts'
 import { ENGINES, rig, type Rig, type RigOptions } from './rig.ts'
@@ -172,6 +173,28 @@ describe.each(ENGINES)('a process over %s', (engine) => {
     const run = await runThrough(engine, [cut], ledger)
     expect(run.deaths).toBe(1)
     check(run.log, ledger)
+  })
+})
+
+/** Polls in which a run must have been found and ended. */
+const POLLS_MAX = 30
+
+describe('a log', () => {
+  const failures = points.map(({ at, fate }) => ({ at, fate: fate === 'cut-before' ? 'fail-before' : 'fail-after' }) as const)
+  test.each(failures)('that fails at commit $at of an own agent, $fate, and then works again, ends no run', async ({ at, fate }) => {
+    const ledger: Ledger = new Map()
+    const agent = defineAgent({ name: 'own', run: (ctx) => work(ctx, ledger) })
+    const r = await rig({ ...world(ledger), own: [agent], fateOf: (commit) => (commit === at + 2 ? fate : 'pass') }, { agent: 'own' })
+    await r.send('go')
+    for (let polls = 0; polls < POLLS_MAX && (await r.store.state(r.id))?.run !== undefined; polls++) {
+      await settle()
+      // A person whose answer was not heard gives it again.
+      if ((await r.events('ApprovalRequested')).length > 0) await answer(r).catch(() => undefined)
+      r.clock.advance(1000)
+    }
+    expect(r.store.commits).toBeGreaterThanOrEqual(at + 2)
+    expect(r.supervisor.active).toBe(0)
+    check(await r.log(), ledger)
   })
 })
 

@@ -365,6 +365,33 @@ describe('the function', () => {
   })
 })
 
+describe('a session that says what happens with interrupted runs', () => {
+  const start = async (onInterrupt: 'ask' | 'fail', repeatable: boolean) => {
+    const run = (ctx: AgentContext) => ctx.step('work', { repeatable }, ({ attempt }) => (attempt === 1 ? (NEVER as Promise<string>) : 'done'))
+    const r = await rig({ own: [defineAgent({ name: 'own', run })] }, { agent: 'own', onInterrupt })
+    await r.send('go')
+    await r.until('StepStarted')
+    return r.restart()
+  }
+
+  test('has a run fail whose step was cut off', async () => {
+    const r = await start('fail', true)
+    await r.until('RunFailed')
+    expect(await r.events('RunFailed')).toMatchObject([{ code: 'run_interrupted' }])
+  })
+
+  test.each([
+    [true, { type: 'RunCompleted' }],
+    [false, { type: 'RunFailed', code: 'step_interrupted' }],
+  ])('asks first; then a step that may be repeated (%s) is', async (repeatable, end) => {
+    const r = await start('ask', repeatable)
+    const { runId } = await r.until('ResumeRequested')
+    expect(await r.events('StepFailed')).toEqual([])
+    await r.execute({ type: 'ResumeRun', runId, action: 'resume' })
+    expect(await r.ended(runId)).toMatchObject(end)
+  })
+})
+
 describe('a cancel', () => {
   test('rejects what is under way, and ends the run as soon as its steps have ended', async () => {
     const thrown: unknown[] = []
