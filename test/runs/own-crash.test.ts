@@ -42,6 +42,8 @@ async function work(ctx: AgentContext, ledger: Ledger): Promise<string> {
   ])
   const draft = await ctx.step('draft', { repeatable: true }, async ({ emit }) => {
     await emit('a draft ')
+    // Long enough for a commit of its own: a process may die here, too.
+    await settle(4)
     await emit('of it')
     return 'draft'
   })
@@ -58,7 +60,7 @@ function world(ledger: Ledger): Pick<RigOptions, 'script' | 'tools' | 'policy'> 
     return 'done'
   }
   return {
-    script: [[...text('a ', 'thought'), stop()]],
+    script: () => [...text('a ').slice(0, 1), settle(4), ...text('thought'), stop()],
     tools: [scriptedTool('act', { run })],
     policy: { mode: 'custom', rules: { act: 'approve' }, default: 'ask' },
   }

@@ -439,6 +439,7 @@ describe('a stop', () => {
         ran.push('one')
         await wait.passed
       })
+      await ctx.emit('one is done')
       await ctx.step('two', () => ran.push('two'))
       return 'done'
     })
@@ -450,6 +451,7 @@ describe('a stop', () => {
     await stopped
     expect(ran).toEqual(['one'])
     expect(await r.events('StepCompleted')).toMatchObject([{ key: 'one' }])
+    expect(await r.events('TextDelta')).toEqual([])
     const next = await r.restart()
     expect(await next.ended(r.run)).toMatchObject({ type: 'RunCompleted' })
     expect(ran).toEqual(['one', 'two'])
