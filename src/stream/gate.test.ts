@@ -32,3 +32,15 @@ test('a failure frees its place and hurts nobody who waits', async () => {
   expect(await waiting).toBe('done')
   expect(await gate.run(async () => 'again')).toBe('again')
 })
+
+test('it is crowded while somebody waits', async () => {
+  const gate = new Gate(1)
+  let open: () => void = () => undefined
+  const first = gate.run(() => new Promise<void>((resolve) => (open = resolve)))
+  expect(gate.crowded).toBe(false)
+  const second = gate.run(async () => gate.crowded)
+  expect(gate.crowded).toBe(true)
+  open()
+  await first
+  expect(await second).toBe(false)
+})

@@ -9,6 +9,11 @@ export class Gate {
     this.#most = most
   }
 
+  /** Whether somebody waits. */
+  get crowded(): boolean {
+    return this.#waiting.length > 0
+  }
+
   /** Runs `work` when it is its turn. Rejects as `work` does; a failure hurts nobody who waits. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#running >= this.#most) await new Promise<void>((resolve) => this.#waiting.push(resolve))

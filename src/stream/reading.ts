@@ -149,8 +149,12 @@ export class Reading {
 
   async #read(): Promise<void> {
     while (this.#behind && !this.halted) {
-      await gateOf(this.#options.store).run(() => this.#readPage())
-      if (this.#behind) await this.#options.clock.turn()
+      const gate = gateOf(this.#options.store)
+      await gate.run(async () => {
+        await this.#readPage()
+        // Within the gate: a page that was at hand takes no turn of the loop, and all who wait would read theirs before anybody else is heard.
+        if (this.#behind || gate.crowded) await this.#options.clock.turn()
+      })
     }
   }
 

@@ -283,6 +283,24 @@ describe('many readers', () => {
     expect(codec.encodes - encodes).toBeLessThan(encodes)
   })
 
+  test('take turns with everybody else, also where all that they replay is at hand', async () => {
+    const { commit, follow } = setUp()
+    commit(Array.from({ length: 1500 }, () => delta()))
+    follow(0)
+    await settle(200)
+    const readers = Array.from({ length: 40 }, () => follow(0))
+    let most = 0
+    const begun = () => readers.filter(({ sink }) => sink.seen !== '').length
+    for (let before = begun(); before < readers.length; before = begun()) {
+      await turn()
+      most = Math.max(most, begun() - before)
+    }
+    // In one turn of the loop nobody hears of more than a few pages.
+    expect(most).toBeLessThanOrEqual(PAGES_AT_ONCE)
+    await settle(800)
+    for (const { sink } of readers) expect(positions(sink.seen)).toEqual(upTo(1500))
+  })
+
   test('hold at most a few pages of replay at once', async () => {
     const { log, commit, follow } = setUp([3])
     commit(Array.from({ length: 1500 }, () => delta()))
