@@ -25,6 +25,10 @@ const SETTLED_MS = 25_000
 const HANDLES_MORE = 20
 /** Memory that may be left, in bytes: pools that grew, and what the collector keeps for later. */
 const MEMORY_MORE = 200 * 1024 * 1024
+/** Readers at a time that join a session in the middle of its work, the events that each follows, and for how long at most. */
+const JOINERS = 10
+const JOINED_EVENTS = 20
+const JOINED_MS = 500
 /** Words of the log that is replayed. */
 const LONG_LOG_WORDS = 3000
 
@@ -64,6 +68,8 @@ async function torture({ seed, form, say }: PartOptions, undo: Undo): Promise<Pa
 
   const before = { handles: handlesOf(child.pid), memory: memoryOf(child.pid) }
   const witness = await liveWitness(child, undo)
+  const joining = joiners(child.url, witness, target, lost)
+  joining.catch(() => undefined)
   const calm = p50p99(await besideCommands(target, lost, () => pause(2000)))
   const counts = { kinds: new Map<string, number>() as ReadonlyMap<string, number>, replays: 0 }
   const stormy = p50p99(await besideCommands(target, lost, async () => (counts.kinds = await storm(target, PER_SECOND, sizes.stormMs))))
@@ -71,7 +77,8 @@ async function torture({ seed, form, say }: PartOptions, undo: Undo): Promise<Pa
   say(`${connections} connections in ${sizes.stormMs / 1000} s; commands ${figures(calm, stormy)}`)
   const replaying = p50p99(await besideCommands(target, lost, async () => (counts.replays = await replayStorm(target, sizes.replayers, sizes.replayMs, lost))))
   say(`${sizes.replayers} readers replayed ${counts.replays} times; commands ${figures(calm, replaying)}`)
-  lost.push(...(await witness()))
+  lost.push(...(await witness.end()))
+  const joined = await within(SETTLED_MS, 'readers that join', joining)
   lost.push(...(await drips()))
   await settled(child, before, lost, say)
   if (child.said !== '') lost.push(`the server said ${JSON.stringify(child.said.slice(0, 500))}`)
@@ -82,6 +89,7 @@ async function torture({ seed, form, say }: PartOptions, undo: Undo): Promise<Pa
     `${sizes.drips} of a byte a second`,
     `${connections} rude connections`,
     `${counts.replays} replays by ${sizes.replayers} readers`,
+    `${joined} readers that joined live work`,
   ]
   return { tried, lost }
 }
@@ -129,20 +137,29 @@ async function dripReaders(target: Target, count: number, undo: Undo): Promise<(
   }
 }
 
+/** A reader in good order, and the session that it follows. */
+interface Witness {
+  readonly session: string
+  readonly position: number
+  readonly over: boolean
+  /** Lets the work end. Answers what the reader missed. */
+  end(): Promise<readonly string[]>
+}
+
 /** A reader in good order of a session that works all the time: it must see all of it, as it comes. */
-async function liveWitness({ url }: Child, undo: Undo): Promise<() => Promise<readonly string[]>> {
+async function liveWitness({ url }: Child, undo: Undo): Promise<Witness> {
   const session = await newSession(url)
   const reader = await openReader(url, session, 0)
   undo.add(() => reader.close())
   let over = false
   const work = (async () => {
     while (!over) {
-      await send(url, session, 'drip 50 10')
+      await send(url, session, 'drip 200 2')
       while ((await ask(url, 'GET', `/v1/sessions/${session}`)).json.session.run_status.state !== 'idle') await pause(50)
     }
   })()
   work.catch(() => undefined)
-  return async () => {
+  const end = async () => {
     over = true
     await within(SETTLED_MS, 'the work beside the readers', work)
     const { json } = await ask(url, 'GET', `/v1/sessions/${session}`)
@@ -151,6 +168,35 @@ async function liveWitness({ url }: Child, undo: Undo): Promise<() => Promise<re
     reader.close()
     return lost
   }
+  return {
+    session,
+    get position() {
+      return reader.position
+    },
+    get over() {
+      return over
+    },
+    end,
+  }
+}
+
+/** Readers that join a session in the middle of its work, from cursors of their own, follow it for a while and go. Answers how many there were. */
+async function joiners(url: string, witness: Witness, target: Target, lost: string[]): Promise<number> {
+  let joined = 0
+  const one = async () => {
+    while (!witness.over) {
+      const reader = await openReader(url, witness.session, Math.floor(target.random() * (witness.position + 1)))
+      try {
+        await Promise.race([reader.until(witness.position + JOINED_EVENTS), pause(JOINED_MS)])
+        lost.push(...reader.wrong.map((sentence) => `a reader that joined: ${sentence}`))
+        joined++
+      } finally {
+        reader.close()
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: JOINERS }, one))
+  return joined
 }
 
 /** The server answers, and what the readers held is given back. */

@@ -14,8 +14,10 @@ const QUICK = 5
 const RUN_MS = 120_000
 /** What a reader that stalls may cost the server, in bytes: its buffer, a page on its way, and what the collector has not looked at. */
 const COST_MAX = 3 * 1024 * 1024
-/** What memory may differ by from one run to the next by itself, in bytes. */
-const NOISE = 64 * 1024 * 1024
+/** What memory may differ by from one answer to the next by itself, in bytes: a heap grows and shrinks when its collector likes. */
+const NOISE = 256 * 1024 * 1024
+/** How long the memory is looked at for its least, in ms. */
+const LOOK_MS = 1500
 
 /** What was seen. */
 export interface StalledResult {
@@ -66,7 +68,7 @@ async function answer(child: Child, stalling: number, lost: string[]): Promise<{
     const what = stalling === 0 ? 'a reader' : `a reader beside ${stalling} stalled ones`
     await within(RUN_MS, what, Promise.all(quick.map((reader) => reader.until(head))))
     for (const { wrong } of quick) lost.push(...wrong.map((sentence) => `${what}: ${sentence}`))
-    const memory = memoryOf(child.pid)
+    const memory = await leastMemory(child)
     if (stalled.some(({ position }) => position >= head)) lost.push('a stalled reader had everything: it did not stall')
     for (const reader of stalled) reader.resume()
     await within(RUN_MS, 'stalled readers that read on', Promise.all(stalled.map((reader) => reader.until(head))))
@@ -76,6 +78,12 @@ async function answer(child: Child, stalling: number, lost: string[]): Promise<{
     for (const reader of [...stalled, ...quick]) reader.close()
     await pause(100)
   }
+}
+
+async function leastMemory({ pid }: Child): Promise<number> {
+  let least = Infinity
+  for (const until = Date.now() + LOOK_MS; Date.now() < until; await pause(100)) least = Math.min(least, memoryOf(pid))
+  return least
 }
 
 /** Waits by asking for the state alone: reading the log would be a reader more. */
