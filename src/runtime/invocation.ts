@@ -2,7 +2,7 @@
  * One invocation of an own agent's function, from the top: what it has under way, and what it waits for.
  *
  * N1. An invocation that was dropped is told nothing any more: what it awaits never settles. Another one, from the top, stands in its place.
- * N2. After a cancel everything that it awaits rejects, once, with the reason of the cancel.
+ * N2. A cancel rejects what it awaits, with the reason of the cancel. What it asks for after that never settles: a loop that tries for ever would hold the process.
  * N3. When the server stops, what is under way ends, and nothing else begins.
  */
 import type { Disposition, MessageEvent, RunEvent } from '../domain/event.ts'
@@ -81,7 +81,7 @@ export class Invocation {
   /** Entries of the journal that were asked for: a replay asks for all of them again. */
   #taken = 0
   #active = 0
-  #cancelled: { readonly reason: unknown } | undefined
+  #cancelled = false
 
   constructor(frame: Frame) {
     this.frame = frame
@@ -100,8 +100,7 @@ export class Invocation {
   /** Does one thing for the function. @see N1, N2, N3 */
   do<T>(work: () => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (!this.frame.counts(this)) return
-      if (this.#cancelled !== undefined) return reject(this.#cancelled.reason as Error)
+      if (this.#cancelled || !this.frame.counts(this)) return
       if (this.frame.context.stopping) return this.frame.poke()
       this.#active++
       this.#rejects.add(reject)
@@ -140,14 +139,15 @@ export class Invocation {
     }
   }
 
-  /** Rejects everything that the function awaits, and will. */
+  /** Rejects everything that the function awaits. */
   cancel(reason: unknown): void {
-    this.#cancelled = { reason }
+    this.#cancelled = true
     for (const reject of this.#rejects) reject(reason)
   }
 
-  /** Takes `key` for this invocation. @throws {ConvokeError} `agent_failed` when it is taken, none, or one too many */
+  /** Takes `key` for this invocation. @throws {ConvokeError} `agent_failed` when it is taken, or none; {Fatal} when it is one too many */
   claim(key: string): void {
+    this.#requireRoom()
     if (typeof key !== 'string' || key === '' || key.length > KEY_CHARS_MAX || key.startsWith('~'))
       throw new ConvokeError('agent_failed', `a key has 1 to ${KEY_CHARS_MAX} characters and no ~ in front: ${JSON.stringify(key)} does not`)
     if (this.#keys.has(key))
@@ -156,10 +156,9 @@ export class Invocation {
         `the key ${JSON.stringify(key)} is used twice in one run: each step and question has its own; in a loop, add what differs to it`,
       )
     this.#keys.add(key)
-    this.#requireRoom()
   }
 
-  /** The key of the next thing of `kind`: they are told apart by their order. @throws {ConvokeError} `agent_failed` when it is one too many */
+  /** The key of the next thing of `kind`: they are told apart by their order. @throws {Fatal} when it is one too many */
   next(kind: string): string {
     const ordinal = (this.#ordinals.get(kind) ?? 0) + 1
     this.#ordinals.set(kind, ordinal)
@@ -168,7 +167,11 @@ export class Invocation {
   }
 
   #requireRoom(): void {
-    if (++this.#taken > JOURNAL_ENTRIES_MAX) throw new ConvokeError('agent_failed', `a run has at most ${JOURNAL_ENTRIES_MAX} steps`)
+    if (++this.#taken <= JOURNAL_ENTRIES_MAX) return
+    // Not for the function to catch: it may be a loop that has no end.
+    const over = new Fatal(new ConvokeError('agent_failed', `a run has at most ${JOURNAL_ENTRIES_MAX} steps`))
+    if (this.frame.counts(this)) this.frame.giveUp(over)
+    throw over
   }
 
   /** Appends events; resolves when they are durable and in the journal. What is dropped writes nothing. @throws {Left} when they never will be */

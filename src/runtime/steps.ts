@@ -42,6 +42,7 @@ export interface InnerStepContext extends StepContext {
 export async function takeStep<T>(invocation: Invocation, step: Step<T>): Promise<Json> {
   const { key } = step
   invocation.claim(key)
+  requireStep(step)
   const inputHash = step.input === undefined ? undefined : hashOf(jsonOf(step.input, `the input of the step ${key}`))
   const known = invocation.frame.journal.steps.get(key)
   if (known !== undefined && known.inputHash !== inputHash) throw changed(`the step ${key} was recorded with another input`)
@@ -49,6 +50,14 @@ export async function takeStep<T>(invocation: Invocation, step: Step<T>): Promis
   if (known?.failure !== undefined && known.retryAtMs === undefined) throw errorOf(key, known.failure)
   if (known?.status === 'started' && step.repeatable !== true) return interrupted(invocation, step, known)
   return tryStep(invocation, step, inputHash, known)
+}
+
+/** A mistake in how a step is told must not be found by a crash, or by a loop without an end. @throws {ConvokeError} `agent_failed` */
+function requireStep({ key, fn, timeoutMs = 1, retry }: Step<unknown>): void {
+  const { attempts = 1, delayMs = 0 } = retry ?? {}
+  if (typeof fn !== 'function') throw new ConvokeError('agent_failed', `the step ${key} has no function`)
+  const wrong = Object.entries({ timeoutMs, attempts, delayMs }).find(([, value]) => !Number.isFinite(value) || value < 0)
+  if (wrong !== undefined) throw new ConvokeError('agent_failed', `the step ${key}: ${wrong[0]} is ${String(wrong[1])}`)
 }
 
 /** Ends the run: its code asks for something else than the log has. */

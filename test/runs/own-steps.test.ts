@@ -305,6 +305,24 @@ test('a run has at most 10,000 steps', async () => {
   expect(await endOf(r)).toMatchObject({ type: 'RunFailed', code: 'agent_failed', error: 'a run has at most 10000 steps' })
 })
 
+test('a function that asks for ever for what is refused does not hold the process: its run ends', async () => {
+  const r = await own(async (ctx) => {
+    for (;;) await ctx.step('same', () => 1).catch(() => undefined)
+  })
+  expect(await endOf(r)).toMatchObject({ type: 'RunFailed', code: 'agent_failed', error: 'a run has at most 10000 steps' })
+})
+
+test.each<[string, object, unknown, string]>([
+  ['has no function', {}, undefined, 'the step k has no function'],
+  ['is tried no number of times', { retry: { attempts: Number.NaN } }, () => 1, 'the step k: attempts is NaN'],
+  ['has a pause that is none', { retry: { attempts: 2, delayMs: '5' } }, () => 1, 'the step k: delayMs is 5'],
+  ['has a time that is none', { timeoutMs: -1 }, () => 1, 'the step k: timeoutMs is -1'],
+])('a step that %s is refused before it is begun', async (_how, options, fn, error) => {
+  const r = await own((ctx) => ctx.step('k', options, fn as never))
+  expect(await endOf(r)).toMatchObject({ code: 'agent_failed', error })
+  expect(await r.events('StepStarted')).toEqual([])
+})
+
 describe('the function', () => {
   test('is told what it was asked, and what was said before', async () => {
     const told: unknown[] = []
@@ -406,7 +424,20 @@ describe('a cancel', () => {
     expect(await r.cancel()).toMatchObject({ cancel: 'cancelling' })
     expect(await r.ended()).toMatchObject({ type: 'RunCompleted', stopReason: 'cancelled' })
     await settle()
-    expect(thrown).toEqual([expect.objectContaining({ message: 'the run was cancelled' }), expect.objectContaining({ message: 'the run was cancelled' })])
+    expect(thrown).toEqual([expect.objectContaining({ message: 'the run was cancelled' })])
+  })
+
+  test('ends a run whose function tries for ever, and does not hold the process', async () => {
+    const r = await own(async (ctx) => {
+      for (let turn = 0; ; turn++)
+        await ctx.step(`try:${turn}`, ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', reject))).catch(() => undefined)
+    })
+    await r.send('go')
+    await r.until('StepStarted')
+    await r.cancel()
+    expect(await r.ended()).toMatchObject({ stopReason: 'cancelled' })
+    await settle()
+    expect(r.supervisor.active).toBe(0)
   })
 
   test('ends a run whose step does not listen, within its time', async () => {
