@@ -108,7 +108,7 @@ async function oneRound(
   const ended = await untilEnd(world, id)
   found.push(...judgeLog(id, ended).found)
   const lastMs = Math.max(...linesIn(file).flatMap(({ writer, atMs }) => (variant.outOfReach.includes(writer) ? [] : [atMs])))
-  return { server: next, found, gapMs: went.atMs - lastMs, away: left.length }
+  return { server: next, found, gapMs: went.atMs - lastMs, away: left.filter((one) => one.group !== group).length }
 }
 
 function linesIn(file: string): readonly WrittenLine[] {

@@ -15,6 +15,8 @@ import { elapsed } from './wait.ts'
 const BIN = fileURLToPath(new URL('../../bin/convoke.js', import.meta.url))
 /** Compiled code is shared by all worlds: starting from none costs each process twice the time. */
 const CACHE = fileURLToPath(new URL('../../node_modules/.cache', import.meta.url))
+/** Whoever ends the harness by these ends what it started too. */
+const INTERRUPTS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 /** How long a start may take, in ms. */
 const START_MS = 60_000
 /** Characters kept of what a process says. */
@@ -123,11 +125,14 @@ export function createWorld(name: string, config: (world: { readonly folder: str
     keep: () => void (kept = true),
     atClose: (fn) => void closing.push(fn),
     async close() {
+      for (const name of INTERRUPTS) process.off(name, interrupted)
       for (const end of closing) end()
       await killAll(() => world.living())
       if (!kept) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
     },
   }
+  const interrupted = () => void world.close().finally(() => process.exit(130))
+  for (const name of INTERRUPTS) process.once(name, interrupted)
   return world
 }
 
