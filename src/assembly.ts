@@ -15,6 +15,7 @@ import { createPurger } from './command/purge.ts'
 import { createCommandService } from './command/service.ts'
 import { openListeners, type ServingOptions } from './listeners.ts'
 import { createModelRegistry } from './model/registry.ts'
+import { startChores, type Chore } from './runtime/chores.ts'
 import { Supervisor } from './runtime/supervisor.ts'
 import { IDEMPOTENCY_KEEP_MS } from './log/store.ts'
 import { ownAgents, withOwnTools } from './modules.ts'
@@ -28,6 +29,7 @@ import { endGroup } from './tool/guardian/group.ts'
 import { builtinTools, toolEnvironment } from './tool/registry.ts'
 import { VERSION } from './version.ts'
 
+const HOUR_MS = 3_600_000
 /** How long open requests may take to end when the server stops, in ms, after the runs were let go. */
 const DRAIN_MS = 2000
 
@@ -130,12 +132,11 @@ async function assembleOver(store: Store & SessionReads & Upkeep, options: Assem
   const listeners = await openListeners(context, access, options)
   // Nobody waits for a thousand runs to be taken over: the server answers meanwhile.
   void supervisor.start()
-  const prune = schedulePrune(store)
+  const stopChores = startChores(choresOf(store, config), { clock: systemClock, telemetry })
   // What a crash left unfinished. What cannot be done now is tried again with the next purge.
   purger.tidy().catch((error: unknown) => telemetry.log('warn', 'what erased sessions left could not be removed', { error: String(error) }))
   let stopping: Promise<void> | undefined
   const stop = async () => {
-    prune()
     models.close()
     commands.close()
     const closed = Promise.all(listeners.map((listener) => listener.close(config.shutdownMs + DRAIN_MS)))
@@ -147,6 +148,7 @@ async function assembleOver(store: Store & SessionReads & Upkeep, options: Assem
       // A peer that neither reads nor answers must not hold the process.
       for (const listener of listeners) listener.cut()
     } finally {
+      await stopChores()
       await store.close()
     }
   }
@@ -186,28 +188,25 @@ function keysOf(options: AssemblyOptions): readonly StaticKey[] {
   return [...configured, ...options.tokens.filter((token) => token !== '').map((key) => ({ user: 'local', key }))]
 }
 
-/** How often old idempotency records are removed, in ms. */
-const PRUNE_EVERY_MS = 600_000
-/** How soon after one that found some, in ms. */
-const PRUNE_AGAIN_MS = 1_000
+/** How often something is looked for that is to be done beside the requests, in ms. */
+const CHORE_EVERY_MS = 600_000
+/** How soon after some of it was done, in ms: each time commits go before. */
+const CHORE_AGAIN_MS = 1_000
+/** Steps of packing between two pauses. */
+const PACK_STEPS = 16
 
-function schedulePrune(store: Store): () => void {
-  let takeBack = () => undefined as void
-  let stopped = false
-  const again = (pruned: number) => {
-    if (stopped) return
-    // A prune removes a bounded number: where some were removed there may be more.
-    takeBack = systemClock.after(pruned > 0 ? PRUNE_AGAIN_MS : PRUNE_EVERY_MS, () => {
-      // A failed prune is tried again; old records only cost space.
-      store
-        .pruneIdempotency(systemClock.nowMs() - IDEMPOTENCY_KEEP_MS)
-        .catch(() => 0)
-        .then(again, () => undefined)
-    })
-  }
-  again(0)
-  return () => {
-    stopped = true
-    takeBack()
-  }
+function choresOf(store: Store & Upkeep, { retention }: Config): readonly Chore[] {
+  const often = { everyMs: CHORE_EVERY_MS, againMs: CHORE_AGAIN_MS }
+  return [
+    { name: 'forgetting old keys', ...often, work: async () => (await store.pruneIdempotency(systemClock.nowMs() - IDEMPOTENCY_KEEP_MS)) > 0 },
+    {
+      name: 'packing',
+      ...often,
+      async work() {
+        const before = systemClock.nowMs() - retention.deltaHours * HOUR_MS
+        for (let steps = 0; steps < PACK_STEPS; steps++) if (!(await store.pack(before))) return false
+        return true
+      },
+    },
+  ]
 }

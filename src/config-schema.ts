@@ -129,6 +129,13 @@ export const ConfigSchema = z.strictObject({
       }),
     )
     .default({}),
+  /** How long what is stored stays, and in which form. */
+  retention: z
+    .strictObject({
+      /** Age from which the streamed pieces of a run that has ended are stored in less room, in hours. Nothing of them is lost. */
+      deltaHours: z.number().min(0).max(87_600).default(1),
+    })
+    .prefault({}),
   workspace: z.strictObject({ roots: z.array(z.string()).max(100).default([]) }).prefault({}),
   /** How long a stop waits for steps under way, in ms. */
   shutdownMs: z.coerce.number().int().min(0).max(600_000).default(10_000),

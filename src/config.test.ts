@@ -53,6 +53,7 @@ describe('without anything said', () => {
       models: { aliases: {}, catalog: {}, discover: true },
       providers: {},
       workspace: { roots: [] },
+      retention: { deltaHours: 1 },
       shutdownMs: 10_000,
       log: 'warn',
       apiKeys: {},

@@ -20,7 +20,7 @@ export function packEvents(events: readonly StreamEvent[]): readonly (StreamEven
   const packed: (StreamEvent | PackedDeltas)[] = []
   let open: { type: Delta['type']; runId: RunId; deltas: string[] } | undefined
   for (const event of events) {
-    if (!isPackable(event)) {
+    if (!isDelta(event)) {
       packed.push(event)
       open = undefined
     } else if (open !== undefined && open.type === event.type && open.runId === event.runId) {
@@ -34,7 +34,8 @@ export function packEvents(events: readonly StreamEvent[]): readonly (StreamEven
 }
 
 /** Whether an event is a delta with nothing besides its text: what a later version adds must not be lost. */
-function isPackable(event: StreamEvent): event is Delta {
+export function isDelta(event: unknown): event is Delta {
+  if (typeof event !== 'object' || event === null || !('type' in event) || !('delta' in event)) return false
   return (event.type === 'TextDelta' || event.type === 'ThinkingDelta') && Object.keys(event).length === 3 && typeof event.delta === 'string'
 }
 

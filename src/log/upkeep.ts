@@ -7,6 +7,8 @@
  * U2. What a fork reads of an erased session's segment stays as it is; what stands behind it goes, also the tail of a batch that straddles.
  *     The segment goes with the last session that reads it.
  * U3. An erased session's files are named by `leftovers` until they are said to be gone.
+ * U4. What `pack` does changes nothing that a read, the feed, a cursor or a position can tell. It touches only runs that have ended, and goes
+ *     on where it was after reopening.
  */
 import type { Position, SessionId } from '../domain/ids.ts'
 
@@ -21,6 +23,8 @@ export interface Leftover {
 export interface Upkeep {
   /** Removes a bounded part of what erased sessions left in the log. Answers whether there is more. @see U1, U2 */
   sweep(): Promise<boolean>
+  /** Stores a bounded part of the runs that ended before `beforeMs` in less room. Answers whether there may be more. @see U4 */
+  pack(beforeMs: number): Promise<boolean>
   /** Erased sessions whose files may still be there, at most `limit`. @see U3 */
   leftovers(limit: number): Promise<readonly Leftover[]>
   /** The files that `leftover` named are gone. Ignored where it says something else by now. */

@@ -213,7 +213,7 @@ export function eraseSuite(name: string, open: () => Promise<OpenedStore>): void
           expect(freed >= model.size).toBe(true)
           await sweepAll(opened.store)
         }),
-        { numRuns: 25 },
+        { numRuns: 15 },
       )
     })
   })

@@ -169,7 +169,7 @@ export function forkSuite(name: string, open: () => Promise<OpenedStore>): void 
           if (isReopened) opened = await opened.reopen()
           for (const [id, log] of model) await compare(opened.store, id, log, reads)
         }),
-        { numRuns: 25 },
+        { numRuns: 15 },
       )
     })
   })

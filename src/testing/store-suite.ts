@@ -10,6 +10,7 @@ import type { Write } from '../log/store.ts'
 import { fold } from '../log/apply.ts'
 import { eraseSuite } from './erase-suite.ts'
 import { forkSuite } from './fork-suite.ts'
+import { packSuite } from './pack-suite.ts'
 import { one, readAll, type OpenedStore } from './store-kit.ts'
 import { ALICE, BOB, create, decideWrite, deltas, finish, freshId, send } from './writes.ts'
 import { runId, sessionId, userId } from '../domain/ids.ts'
@@ -18,6 +19,7 @@ import { runId, sessionId, userId } from '../domain/ids.ts'
 export function storeSuite(name: string, open: () => Promise<OpenedStore>): void {
   forkSuite(name, open)
   eraseSuite(name, open)
+  packSuite(name, open)
   describe(`${name} keeps the store's contract`, () => {
     let opened: OpenedStore
     const use = async () => (opened = await open()).store

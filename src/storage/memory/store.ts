@@ -179,6 +179,8 @@ function upkeep(data: Data): Upkeep {
   }
   return {
     sweep: async () => false,
+    // Arrays share nothing that could be packed.
+    pack: async () => false,
     leftovers: async (limit) => [...data.leftovers.values()].slice(0, limit).map(leftoverOf),
     async forgetLeftover({ stream, readBy }) {
       const segment = data.leftovers.get(stream)

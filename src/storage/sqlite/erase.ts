@@ -9,8 +9,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { Receipt } from '../../log/store.ts'
 import type { HotStream } from './hot.ts'
 import { countPlaces, decodePlaces, encodePlace, type Place } from './places.ts'
-import { encodeEvents, decodeBatch, type BatchRow } from './rows.ts'
-import { sessionId } from '../../domain/ids.ts'
+import { encodeParts, partsOf, type BatchRow, type RowPart } from './rows.ts'
 
 /** Characters of bodies that one step of a sweep removes, about. */
 const SWEEP_BYTES = 1024 * 1024
@@ -119,6 +118,7 @@ export class Eraser {
   }
 
   #removeBatch({ feed }: Place): number {
+    this.#run('DELETE FROM pack WHERE last = ?', feed)
     const removed = this.#all('DELETE FROM batch WHERE feed = ? RETURNING length(body) AS bytes', feed)[0]
     return Number(removed?.['bytes'] ?? 0)
   }
@@ -127,8 +127,10 @@ export class Eraser {
   #cutBatch({ feed }: Place, keepTo: number): true {
     const row = this.#all('SELECT feed, first, last, at_ms, body FROM batch WHERE feed = ?', feed)[0] as unknown as BatchRow | undefined
     if (row !== undefined && row.last > keepTo) {
-      const { events } = decodeBatch(sessionId(''), row)
-      this.#run('UPDATE batch SET last = ?, body = ? WHERE feed = ?', keepTo, encodeEvents(events.slice(0, keepTo - row.first + 1)), feed)
+      const kept = (partsOf(row) ?? []).flatMap((part): readonly RowPart[] =>
+        part.from > keepTo ? [] : [{ ...part, to: Math.min(part.to, keepTo), values: part.values.slice(0, keepTo - part.from + 1) }],
+      )
+      this.#run('UPDATE batch SET last = ?, body = ? WHERE feed = ?', keepTo, encodeParts(kept), feed)
     }
     return true
   }

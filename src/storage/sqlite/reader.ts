@@ -13,7 +13,8 @@ import { runId, sessionId, userId } from '../../domain/ids.ts'
 import { READ_EVENTS_MAX } from '../../log/store.ts'
 import { decodePlaces, placesFrom, type Place } from './places.ts'
 import { FEED_HEAD, lifeOf } from './meta.ts'
-import { decodeBatch, decodeState, type BatchRow, type StreamRow } from './rows.ts'
+import { decodeBatches, decodeState, type BatchRow, type StreamRow } from './rows.ts'
+import { SPAN_MAX } from './packer.ts'
 import { Segments, type Piece } from './segments.ts'
 
 /** Characters of bodies from which a page is full: what is larger would hold the loop up. */
@@ -33,6 +34,7 @@ export class Reader {
   readonly #feedEnd: StatementSync
   readonly #feed: StatementSync
   readonly #feedHead: StatementSync
+  readonly #reaching: StatementSync
   readonly #unfinished: StatementSync
   readonly #newest: StatementSync
   readonly #segments: Segments
@@ -54,6 +56,10 @@ export class Reader {
     this.#feed = this.db.prepare(
       `SELECT b.feed, b.first, b.last, b.at_ms, b.body, s.id FROM batch b JOIN stream s ON s.key = b.segment
        WHERE b.feed > ? AND b.feed <= ? AND s.owner = ? ORDER BY b.feed`,
+    )
+    this.#reaching = this.db.prepare(
+      `SELECT b.feed, b.first, b.last, b.at_ms, b.body, s.id FROM pack p JOIN batch b ON b.feed = p.last JOIN stream s ON s.key = b.segment
+       WHERE p.last > ?1 AND p.last < ?1 + ${SPAN_MAX} AND p.first <= ?1 AND s.owner = ?2`,
     )
     this.#feedHead = this.db.prepare(FEED_HEAD)
     this.#unfinished = this.db.prepare('SELECT id, owner, run_id, driver, fence FROM stream WHERE run_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?')
@@ -78,13 +84,15 @@ export class Reader {
     for (const { feed, last } of this.#places(row, after, end)) {
       const found = this.#batch.get(feed) as BatchRow | undefined
       if (found === undefined) continue
-      const batch = decodeBatch(row.id as SessionId, found)
-      // What stands behind the piece's end is the origin's own.
-      const upTo = Math.min(batch.to, last, end)
-      fillWithUnknown(events, after, Math.min(batch.from - 1, end), batch.atMs)
-      for (let position = after + events.length + 1; position <= upTo; position++) {
-        const event = batch.events[position - batch.from]
-        if (event !== undefined) events.push({ position, atMs: batch.atMs, event })
+      for (const batch of decodeBatches(row.id as SessionId, found)) {
+        // What stands behind the piece's end is the origin's own.
+        if (batch.from > last) break
+        const upTo = Math.min(batch.to, last, end)
+        fillWithUnknown(events, after, Math.min(batch.from - 1, end), batch.atMs)
+        for (let position = after + events.length + 1; position <= upTo; position++) {
+          const event = batch.events[position - batch.from]
+          if (event !== undefined) events.push({ position, atMs: batch.atMs, event })
+        }
       }
       bytes += found.body.length
       if (after + events.length >= end || bytes >= PAGE_BYTES_MAX) return events
@@ -128,18 +136,31 @@ export class Reader {
   }
 
   readFeed(owner: UserId, after: number, limit: number): FeedPage {
-    const most = Math.max(1, Math.min(limit, FEED_BATCHES_MAX))
-    const { next, n } = this.#feedEnd.get(after, most) as { next: number | null; n: number }
-    if (next === null) return { next: after, more: false, batches: [] }
+    return oneMoment(this.db, () => this.#feedPage(owner, after, Math.max(1, Math.min(limit, FEED_BATCHES_MAX))))
+  }
+
+  #feedPage(owner: UserId, after: number, most: number): FeedPage {
+    const { next: end, n } = this.#feedEnd.get(after, most) as { next: number | null; n: number }
+    if (end === null) return { next: after, more: false, batches: [] }
     const batches: LogBatch[] = []
-    let bytes = 0
-    for (const found of this.#feed.iterate(after, next, owner)) {
-      const row = found as unknown as BatchRow & { id: string }
-      batches.push(decodeBatch(sessionId(row.id), row))
-      bytes += row.body.length
-      if (bytes >= PAGE_BYTES_MAX) return { next: row.feed, more: row.feed < next || n === most, batches }
+    const take = (found: unknown) => {
+      const row = found as BatchRow & { id: string }
+      batches.push(...decodeBatches(sessionId(row.id), row))
+      return row
     }
-    return { next, more: n === most, batches }
+    let next = end
+    let bytes = 0
+    for (const found of this.#feed.iterate(after, end, owner)) {
+      const row = take(found)
+      bytes += row.body.length
+      if (bytes < PAGE_BYTES_MAX) continue
+      next = row.feed
+      break
+    }
+    // Rows that are packed have the number of their last batch: those that end behind this page may begin in it.
+    for (const found of this.#reaching.iterate(next, owner)) take(found)
+    const inside = batches.filter(({ feed }) => feed > after && feed <= next)
+    return { next, more: next < end || n === most, batches: inside.sort((a, b) => a.feed - b.feed) }
   }
 
   feedHead(): number {

@@ -1,12 +1,18 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { StreamEvent } from '../../domain/event.ts'
 import type { SessionState } from '../../domain/session.ts'
 import { runId, sessionId } from '../../domain/ids.ts'
-import { decodeBatch, decodeState, encodeEvents, encodeState } from './rows.ts'
+import { decodeBatches, decodeState, encodeEvents, encodeParts, encodeState, partsOf, type RowPart } from './rows.ts'
 
 const stream = sessionId('01900000-0000-7000-8000-000000000001')
 const run = runId('01900000-0000-7000-8000-000000000002')
-const decode = (body: string, count: number) => decodeBatch(stream, { feed: 9, first: 5, last: 4 + count, at_ms: 7, body })
+const decodeAll = (body: string, count: number) => decodeBatches(stream, { feed: 9, first: 5, last: 4 + count, at_ms: 7, body })
+const decode = (body: string, count: number) => {
+  const [batch, ...more] = decodeAll(body, count)
+  if (batch === undefined || more.length > 0) throw new Error('one row was one batch')
+  return batch
+}
 const UNKNOWN = { type: 'Unknown', originalType: 'damaged' }
 
 test('a batch is its row: places, feed number, time and events', () => {
@@ -30,6 +36,14 @@ describe('a body that is damaged reads as a placeholder in each of its places', 
     ['[{"type":"TurnStarted"}]', 2],
     ['[{"type":"TurnStarted"},{"type":"TurnStarted"}]', 1],
     ['[{"type":"TextDelta","deltas":["a","b"]}]', 3],
+    ['{"at":[9,5],"events":[{}]}', 1],
+    ['{"at":[9,5,"x"],"events":[{}]}', 1],
+    ['{"at":[9,4,7],"events":[{}]}', 1],
+    ['{"at":[9,5,7],"events":[{},{}]}', 1],
+    ['{"at":[8,5,7,1,0,0],"events":[{},{}]}', 2],
+    ['{"at":[8,5,7,1,9,0],"events":[{},{}]}', 2],
+    ['{"at":[],"events":[]}', 2],
+    ['{"at":7,"events":[{}]}', 1],
   ])('%j in %i places', (body, count) => {
     expect(decode(body, count).events).toEqual(Array.from({ length: count }, () => UNKNOWN))
   })
@@ -49,4 +63,30 @@ test('a state is its row and its items', () => {
   const row = encodeState(state)
   expect(JSON.parse(row)).toEqual({ owner: 'ann', fence: 3 })
   expect(decodeState(row, state.queue, state.calls)).toEqual(state)
+})
+
+describe('a row that stands for several batches', () => {
+  const aPart = fc.record({
+    feeds: fc.integer({ min: 1, max: 9 }),
+    ms: fc.integer({ min: -5, max: 999 }),
+    texts: fc.array(fc.string(), { minLength: 1, maxLength: 5 }),
+  })
+
+  test('gives them back exactly, through JSON', () => {
+    fc.assert(
+      fc.property(fc.array(aPart, { minLength: 1, maxLength: 20 }), (shapes) => {
+        const parts: RowPart[] = []
+        let [feed, to, atMs] = [100, 4, 1_700_000_000_000]
+        for (const { feeds, ms, texts } of shapes) {
+          feed += feeds
+          atMs += ms
+          parts.push({ feed, from: to + 1, to: to + texts.length, atMs, values: texts.map((delta) => ({ type: 'TextDelta', runId: run, delta })) })
+          to += texts.length
+        }
+        const row = { feed, first: 5, last: to, at_ms: 0, body: encodeParts(parts) }
+        expect(partsOf(row)).toEqual(parts)
+        expect(decodeBatches(stream, row)).toEqual(parts.map(({ values, ...part }) => ({ stream, ...part, events: values })))
+      }),
+    )
+  })
 })

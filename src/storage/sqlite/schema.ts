@@ -84,7 +84,7 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // Segments: positions up to base stand in other segments, each up to its row's last position, which comes after that many messages.
   // Orphans are segments whose session was erased: positions up to keep_to are read by forks, the rest goes with a sweep. Leftovers are
-  // erased sessions whose files may still be there.
+  // erased sessions whose files may still be there. A packed row stands for the batches of feed numbers first to last; due are runs to pack.
   `
   ALTER TABLE stream ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
   CREATE TABLE inherit (
@@ -103,5 +103,13 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX orphan_unswept ON orphan (segment) WHERE swept = 0;
   CREATE TABLE leftover (id TEXT PRIMARY KEY, segment INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+  CREATE TABLE pack (last INTEGER PRIMARY KEY, first INTEGER NOT NULL) STRICT;
+  CREATE TABLE pack_due (
+    key INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    segment INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL
+  ) STRICT;
   `,
 ]

@@ -84,6 +84,7 @@ async function openLocked(options: SqliteOptions, lock: FolderLock): Promise<Sto
       unfinishedRuns: async (limit, after) => reader.unfinishedRuns(limit, after),
       pruneIdempotency: (beforeMs) => writer.pruneIdempotency(beforeMs),
       sweep: () => writer.sweep(),
+      pack: (beforeMs) => writer.pack(beforeMs),
       leftovers: async (limit) => reader.leftovers(limit),
       forgetLeftover: ({ stream, readBy }) => writer.forgetLeftover(stream, readBy?.upTo ?? 0),
       session: async (id) => sessions.session(id),

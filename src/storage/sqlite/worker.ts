@@ -29,6 +29,8 @@ function perform(request: Request): unknown {
       return writer.commit(request.writes.map(unpack)).map((outcome, index) => withoutEvents(outcome, request.writes[index]))
     case 'prune':
       return writer.pruneIdempotency(request.beforeMs)
+    case 'pack':
+      return writer.pack(request.beforeMs)
     case 'sweep':
       return writer.sweep()
     case 'forget':

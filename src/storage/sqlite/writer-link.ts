@@ -13,6 +13,7 @@ export interface WriterLink {
   pruneIdempotency(beforeMs: number): Promise<number>
   renewDriver(untilMs: number): Promise<void>
   sweep(): Promise<boolean>
+  pack(beforeMs: number): Promise<boolean>
   forgetLeftover(id: string, upTo: number): Promise<void>
   close(): Promise<void>
 }
@@ -26,6 +27,7 @@ export type Request =
   | { readonly type: 'prune'; readonly beforeMs: number }
   | { readonly type: 'renew'; readonly untilMs: number }
   | { readonly type: 'sweep' }
+  | { readonly type: 'pack'; readonly beforeMs: number }
   | { readonly type: 'forget'; readonly id: string; readonly upTo: number }
   | { readonly type: 'close' }
 /** What it answers, in the order in which it was asked; `ready` comes first, unasked. */
@@ -48,6 +50,7 @@ export function directWriter(options: WriterOptions): WriterLink {
     pruneIdempotency: async (beforeMs) => writer.pruneIdempotency(beforeMs),
     renewDriver: async (untilMs) => writer.renewDriver(untilMs),
     sweep: async () => writer.sweep(),
+    pack: async (beforeMs) => writer.pack(beforeMs),
     forgetLeftover: async (id, upTo) => writer.forgetLeftover(id, upTo),
     close: async () => writer.close(),
   }
@@ -104,6 +107,7 @@ export async function workerWriter(options: WriterOptions, onLost: (error: Convo
     },
     pruneIdempotency: async (beforeMs) => (await ask({ type: 'prune', beforeMs })) as number,
     renewDriver: async (untilMs) => void (await ask({ type: 'renew', untilMs })),
+    pack: async (beforeMs) => (await ask({ type: 'pack', beforeMs })) as boolean,
     sweep: async () => (await ask({ type: 'sweep' })) as boolean,
     forgetLeftover: async (id, upTo) => void (await ask({ type: 'forget', id, upTo })),
     async close() {

@@ -24,6 +24,7 @@ import { keepFormat } from './maintenance/keep-format.ts'
 import { refold } from './maintenance/refold.ts'
 import { migrate } from './migrate.ts'
 import { encodeEvents } from './rows.ts'
+import { Packer } from './packer.ts'
 import { Segments, type Piece } from './segments.ts'
 import { StreamRows } from './stream-rows.ts'
 
@@ -65,6 +66,7 @@ export class Writer {
   readonly #rows: StreamRows
   readonly #segments: Segments
   readonly #eraser: Eraser
+  readonly #packer: Packer
   readonly #insertBatch: StatementSync
   readonly #findKey: StatementSync
   readonly #insertKey: StatementSync
@@ -98,6 +100,7 @@ export class Writer {
     this.#rows = new StreamRows(this.#db)
     this.#segments = new Segments(this.#db)
     this.#eraser = new Eraser(this.#db)
+    this.#packer = new Packer(this.#db)
     this.#insertBatch = this.#db.prepare('INSERT INTO batch (feed, segment, first, last, at_ms, body) VALUES (?, ?, ?, ?, ?, ?)')
     this.#findKey = this.#db.prepare('SELECT fingerprint, outcome FROM idempotency WHERE scope = ? AND key = ?')
     this.#insertKey = this.#db.prepare('INSERT INTO idempotency (scope, key, fingerprint, at_ms, outcome) VALUES (?, ?, ?, ?, ?)')
@@ -142,6 +145,17 @@ export class Writer {
     return more
   }
 
+  /** Packs a bounded part of a run that ended before `beforeMs`. Answers whether there may be more. */
+  pack(beforeMs: number): boolean {
+    return this.#alone(() => {
+      const due = this.#packer.due(beforeMs)
+      if (due === undefined) return false
+      const id = this.#packer.sessionOf(due)
+      if (id !== undefined) this.#packer.pack(due, this.#load(id))
+      return true
+    })
+  }
+
   /** The files of an erased session are gone, where forks still read its segment up to `upTo`; 0 for nobody. */
   forgetLeftover(id: string, upTo: number): void {
     this.#alone(() => this.#eraser.forgetLeftover(id, upTo))
@@ -151,10 +165,12 @@ export class Writer {
   #alone<T>(work: () => T): T {
     this.#db.exec('BEGIN IMMEDIATE')
     try {
+      this.#meetOthers()
       const result = work()
       this.#db.exec('COMMIT')
       return result
     } catch (error) {
+      this.#hot.clear()
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
       throw failureOf(error)
     }
@@ -213,6 +229,7 @@ export class Writer {
     const applied = applyWrite(stream.state, head, write, fork?.source)
     if (applied.kind !== 'apply') return applied
     if (fork !== undefined) stream.base = fork.at
+    const run = stream.state?.run
     const from = head + 1
     const to = head + applied.events.length
     const owner = applied.state?.owner
@@ -222,6 +239,7 @@ export class Writer {
     const outcome: Appended = { kind: 'appended', stream: write.stream, from, to, feed, events, atMs: write.atMs, owner, reply, replayed: false }
     if (to >= from) this.#append(stream, write, outcome, applied.state)
     if (fork !== undefined && stream.key !== undefined) this.#rows.inherit(stream.key, fork.pieces)
+    if (run !== undefined && stream.key !== undefined && applied.state?.run?.id !== run.id) this.#packer.note(write.atMs, stream.key, run.startedAt, to)
     return outcome
   }
 

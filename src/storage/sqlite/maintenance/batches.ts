@@ -3,7 +3,6 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { decodePlaces, placesFrom, type Place } from '../places.ts'
 import type { BatchRow, StreamRow } from '../rows.ts'
 import { Segments } from '../segments.ts'
-import { unpackEvents } from '../../../log/packing.ts'
 
 /** A batch with the segment that it belongs to. */
 export interface StoredBatch extends BatchRow {
@@ -59,17 +58,5 @@ export class Batches {
   /** The batch with feed number `feed`. */
   at(feed: number): StoredBatch | undefined {
     return this.#batch.get(feed) as StoredBatch | undefined
-  }
-}
-
-/** The events of a batch as they were written, before they are lifted to today's shape; `undefined` if it is damaged. */
-export function storedEvents(batch: BatchRow): readonly unknown[] | undefined {
-  try {
-    const stored = JSON.parse(batch.body) as unknown
-    const events = Array.isArray(stored) ? unpackEvents(stored) : []
-    return events.length === batch.last - batch.first + 1 ? events : undefined
-  } catch {
-    // Whoever asked reports it.
-    return undefined
   }
 }

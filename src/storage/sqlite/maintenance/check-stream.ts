@@ -17,8 +17,8 @@ import { evolve } from '../../../domain/session.ts'
 import { summarize } from '../../../projection/session-summary.ts'
 import { messageOf } from '../../../projection/transcript.ts'
 import { countPlaces, decodePlaces, PLACES_PER_BLOCK, type Place } from '../places.ts'
-import { encodeState, type StreamRow } from '../rows.ts'
-import { Batches, storedEvents, type StoredBatch } from './batches.ts'
+import { encodeState, partsOf, type StreamRow } from '../rows.ts'
+import { Batches, type StoredBatch } from './batches.ts'
 
 /** What is not as it must be. */
 export interface Finding {
@@ -101,7 +101,7 @@ export class StreamChecker {
       const found = decodePlaces(text)
       const where = first === undefined ? 'the newest places' : `block ${first}`
       if (found.length !== countPlaces(text)) report(`${where} cannot be read whole`)
-      if (first === undefined ? found.length >= PLACES_PER_BLOCK : found.length !== PLACES_PER_BLOCK || found[0]?.first !== first) {
+      if (first === undefined ? found.length >= PLACES_PER_BLOCK : found.length > PLACES_PER_BLOCK || found[0]?.first !== first) {
         report(`${where} holds ${found.length} places from ${found[0]?.first ?? 'nowhere'} on`)
       }
       yield* found
@@ -130,22 +130,25 @@ export class StreamChecker {
   }
 
   #events(row: StreamRow, batch: StoredBatch, fold: Fold, report: (text: string) => void): void {
-    const stored = storedEvents(batch)
-    if (stored === undefined) {
+    const parts = partsOf(batch)
+    if (parts === undefined) {
       report(`${places(batch.first, batch.last)} damaged`)
       fold.damaged += batch.last - batch.first + 1
       return
     }
-    stored.forEach((value, index) => {
-      const recorded: Recorded = { position: batch.first + index, atMs: batch.at_ms, event: readEvent(value) }
-      if (recorded.event.type === 'Unknown') fold.unknown++
-      if (recorded.event.type === 'SessionForked') fold.messages = recorded.event.messages
-      fold.state = evolve(fold.state, recorded.event, recorded.position)
-      fold.summary = summarize(sessionId(row.id), fold.summary, recorded)
-      if (recorded.event.type === 'ToolCompleted' && recorded.event.outputFile !== undefined)
-        this.#output(row.id, recorded.event.outputFile, recorded.position, report)
-      this.#message(recorded, fold, report)
-    })
+    for (const { from, atMs, values } of parts) {
+      values.forEach((value, index) => this.#event(row, { position: from + index, atMs, event: readEvent(value) }, fold, report))
+    }
+  }
+
+  #event(row: StreamRow, recorded: Recorded, fold: Fold, report: (text: string) => void): void {
+    const { event } = recorded
+    if (event.type === 'Unknown') fold.unknown++
+    if (event.type === 'SessionForked') fold.messages = event.messages
+    fold.state = evolve(fold.state, event, recorded.position)
+    fold.summary = summarize(sessionId(row.id), fold.summary, recorded)
+    if (event.type === 'ToolCompleted' && event.outputFile !== undefined) this.#output(row.id, event.outputFile, recorded.position, report)
+    this.#message(recorded, fold, report)
   }
 
   #output(session: string, file: string, position: number, report: (text: string) => void): void {

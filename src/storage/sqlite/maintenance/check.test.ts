@@ -6,9 +6,10 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import type { SessionId } from '../../../domain/ids.ts'
 import type { Store } from '../../../log/store.ts'
 import { runId, sessionId } from '../../../domain/ids.ts'
+import type { Upkeep } from '../../../log/upkeep.ts'
 import { systemRandom } from '../../../system/random.ts'
 import { callsOf, fillLog, recordWrite } from '../../../testing/filled-log.ts'
-import { ALICE, create, fork, freshId, send } from '../../../testing/writes.ts'
+import { ALICE, create, erase, fork, freshId, send } from '../../../testing/writes.ts'
 import { openSqliteStore } from '../store.ts'
 import { checkLog } from './check.ts'
 
@@ -18,7 +19,7 @@ interface Folder {
 }
 
 /** A log with a long session that has ended a run, one whose run waits with a queue behind it, and an empty one. */
-async function written(work: (store: Store) => Promise<unknown> = async () => undefined): Promise<Folder> {
+async function written(work: (store: Store & Upkeep) => Promise<unknown> = async () => undefined): Promise<Folder> {
   const folder = mkdtempSync(join(tmpdir(), 'convoke-check-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const store = await openSqliteStore({ folder, random: systemRandom, worker: false })
@@ -58,6 +59,21 @@ describe('a sound log', () => {
     expect([texts, totals.sessions, totals.events]).toEqual([[], 5, 225])
     damage(log, 'DELETE FROM inherit WHERE last = 23')
     expect(found(log).texts).toEqual([`${g}: its pieces do not reach position 23`])
+  })
+
+  test('is packed, and holds what erased sessions and their forks left', async () => {
+    const f = sessionId(freshId())
+    const log = await written(async (store) => {
+      while (await store.pack(Infinity));
+      const [origin] = (await store.readFeed(ALICE.user, 0, 1)).batches
+      if (origin === undefined) throw new Error('the first session has events')
+      await store.commit([fork(f, origin.stream, 100), erase(origin.stream)])
+      await store.sweep()
+    })
+    const { texts, totals } = found(log)
+    expect([texts, totals.sessions, totals.batches < 20]).toEqual([[], 3, true])
+    damage(log, 'DELETE FROM orphan')
+    expect(found(log).texts).toEqual(expect.arrayContaining([expect.stringContaining('belongs to no session')]))
   })
 
   test('is looked at while it is written', async () => {

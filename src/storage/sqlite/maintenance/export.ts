@@ -4,9 +4,9 @@ import { existsSync } from 'node:fs'
 import { basename, resolve, sep } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { ConvokeError } from '../../../domain/errors.ts'
-import type { StreamRow } from '../rows.ts'
+import { partsOf, type StreamRow } from '../rows.ts'
 import { oneMoment } from '../reader.ts'
-import { Batches, storedEvents } from './batches.ts'
+import { Batches } from './batches.ts'
 import { chunksOf } from './disk.ts'
 import { metaOf, outputPlaces, type LogFolder } from './open.ts'
 import { SESSION_FORMAT, SESSION_VERSION, type SessionHeader, type StoredEvent } from './session-file.ts'
@@ -94,7 +94,11 @@ class Pages {
     return oneMoment(this.#db, () => {
       const row = this.#find()
       const timeAt = (position: number) => {
-        for (const { feed } of this.#batches.behind(row, position - 1)) return this.#batches.at(feed)?.at_ms ?? 0
+        for (const { feed } of this.#batches.behind(row, position - 1)) {
+          const batch = this.#batches.at(feed)
+          const part = batch === undefined ? undefined : partsOf(batch)?.findLast(({ from }) => from <= position)
+          return part?.atMs ?? batch?.at_ms ?? 0
+        }
         return 0
       }
       const { id: session, owner, head: events } = row
@@ -113,10 +117,12 @@ class Pages {
         if (batch === undefined) continue
         const next = after + lines.length + 1
         this.#fill(lines, next, Math.min(batch.first - 1, end), batch.at_ms)
-        const stored = storedEvents(batch)
-        for (let position = after + lines.length + 1; position <= Math.min(batch.last, last, end); position++) {
-          if (stored === undefined) this.#fill(lines, position, position, batch.at_ms)
-          else lines.push({ position, atMs: batch.at_ms, event: stored[position - batch.first] as StoredEvent })
+        const parts = partsOf(batch)
+        if (parts === undefined) this.#fill(lines, after + lines.length + 1, Math.min(batch.last, last, end), batch.at_ms)
+        for (const { from, to, atMs, values } of parts ?? []) {
+          for (let position = after + lines.length + 1; position <= Math.min(to, last, end); position++) {
+            lines.push({ position, atMs, event: values[position - from] as StoredEvent })
+          }
         }
         chars += batch.body.length
         if (chars > PAGE_CHARS && lines.length > 0) return lines

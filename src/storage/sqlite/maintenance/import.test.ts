@@ -94,6 +94,18 @@ function sealed(lines: readonly string[], events = lines.length - 1): string {
   return `${text}${JSON.stringify({ events, sha256: createHash('sha256').update(text).digest('hex') })}\n`
 }
 
+test('a session is exported byte for byte the same after it was packed', async () => {
+  const { folder, ids } = await filled()
+  const before = [exported(folder, ids[0]), exported(folder, ids[3])]
+  const store = await open(folder)
+  const batches = () => checkLog(at(folder), () => undefined).batches
+  const unpacked = batches()
+  while (await store.pack(Infinity));
+  await store.close()
+  expect(batches()).toBeLessThan(unpacked / 2)
+  expect([exported(folder, ids[0]), exported(folder, ids[3])]).toEqual(before)
+})
+
 describe('a session that is exported', () => {
   test('has a header, a line per event, and a trailer that vouches for them', async () => {
     const { folder, ids } = await filled()

@@ -12,8 +12,8 @@ import { sessionId } from '../../../domain/ids.ts'
 import { evolve, STATE_VERSION } from '../../../domain/session.ts'
 import { summarize } from '../../../projection/session-summary.ts'
 import { decodePlaces } from '../places.ts'
-import { encodeState, type StreamRow } from '../rows.ts'
-import { Batches, storedEvents } from './batches.ts'
+import { encodeState, partsOf, type StreamRow } from '../rows.ts'
+import { Batches } from './batches.ts'
 import { foldVersionOf } from './open.ts'
 
 interface Folded {
@@ -57,12 +57,12 @@ function foldOf(row: StreamRow, batches: Batches): Folded | undefined {
   for (const { places } of batches.placeRows(row)) {
     for (const { feed } of decodePlaces(places)) {
       const batch = batches.at(feed)
-      const stored = batch === undefined ? undefined : storedEvents(batch)
-      if (batch === undefined || stored === undefined || batch.first !== head + 1) return undefined
-      for (const value of stored) {
+      const parts = batch === undefined ? undefined : partsOf(batch)
+      if (batch === undefined || parts === undefined || batch.first !== head + 1) return undefined
+      for (const { value, atMs } of parts.flatMap((part) => part.values.map((one) => ({ value: one, atMs: part.atMs })))) {
         const event = readEvent(value)
         if (event.type === 'Unknown') return undefined
-        const recorded = { position: ++head, atMs: batch.at_ms, event }
+        const recorded = { position: ++head, atMs, event }
         state = evolve(state, event, recorded.position)
         summary = summarize(sessionId(row.id), summary, recorded)
       }
