@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Part, PartOptions, PartResult } from '../part.ts'
-import { chance, Undo } from '../faults/lines.ts'
+import { chance, said, Undo } from '../faults/lines.ts'
 import { buildBase } from './base.ts'
 import { fillDisk, limitFiles } from './full.ts'
 import { refusedFolders } from './refused.ts'
@@ -44,7 +44,11 @@ async function torture({ seed, form, say }: PartOptions, undo: Undo): Promise<Pa
     say(`${kind}: ${[...outcomes].map(([outcome, count]) => `${count} ${outcome}`).join(', ')}`)
     for (const count of outcomes.values()) damaged += count
   }
-  const full = await fullDisks({ scratch, fills, lost: tally.lost, say }, undo)
+  // A server that ends under a full disk must not hide what was lost before.
+  const full = await fullDisks({ scratch, fills, lost: tally.lost, say }, undo).catch((error: unknown) => {
+    tally.lost.push(`a disk that is full or fails: ${said(error)}`)
+    return []
+  })
   return { tried: [`${refused.tried} folders that cannot be served`, `${missing} with a part missing`, `${damaged} damaged logs`, ...full], lost: tally.lost }
 }
 
