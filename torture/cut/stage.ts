@@ -106,6 +106,7 @@ const CALM: Shape = {
   models: { failing: 0, hanging: 0, deaf: 0, paceMs: 1, countingIds: false },
   tools: { failing: 0, deaf: 0, slowMs: 1, groups: true },
   whims: [],
+  ownAgents: 0,
   onInterrupt: ['resume'],
 }
 
@@ -210,7 +211,14 @@ class Stage {
   }
 
   async #start(): Promise<void> {
-    const parts = { scheduler: this.#scheduler, disk: this.#disk, outside: this.#outside, random: this.#random, shape: () => this.#shape }
+    const parts = {
+      scheduler: this.#scheduler,
+      disk: this.#disk,
+      outside: this.#outside,
+      random: this.#random,
+      shape: () => this.#shape,
+      stepRuns: () => undefined,
+    }
     this.#server = await SimulatedProcess.start('process', parts)
   }
 

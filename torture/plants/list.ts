@@ -189,4 +189,11 @@ export const PLANTS: readonly Plant[] = [
     replace: 'run.driver === store.driver ? false : gone(run.driver)',
     part: 'simulation',
   },
+  {
+    name: 'a step of an own agent repeated that must not be',
+    file: 'src/runtime/steps.ts',
+    find: "if (known?.status === 'started' && step.repeatable !== true) return interrupted",
+    replace: "if (known?.status === 'started' && step.repeatable === null) return interrupted",
+    part: 'simulation',
+  },
 ]

@@ -1,5 +1,5 @@
 /** Compares what is written with what was promised: each commit in its moment, and everything in the end. */
-import type { UserId } from '../../src/domain/ids.ts'
+import type { RunId, UserId } from '../../src/domain/ids.ts'
 import type { Write, WriteOutcome } from '../../src/log/store.ts'
 import type { Committed, Engine } from '../../src/testing/simulation/disk.ts'
 import type { Scheduler } from '../../src/testing/simulation/scheduler.ts'
@@ -19,6 +19,8 @@ const LOST_MAX = 12
 export interface JudgeOptions {
   readonly scheduler: Scheduler
   readonly owner: UserId
+  /** Processes of this world sleep, and wake up late. */
+  readonly sleepers?: boolean
   /** Told of each event in the moment in which it is durable. */
   readonly written?: (event: StreamEvent) => void
 }
@@ -29,6 +31,8 @@ export class Judge {
   readonly rules: Rules
   readonly lost: string[] = []
   commits = 0
+  /** Steps of own agents that have run. */
+  readonly #ran = new Set<string>()
   readonly #options: JudgeOptions
 
   constructor(options: JudgeOptions) {
@@ -72,6 +76,15 @@ export class Judge {
   /** An answer arrives: what it says must stand in the log. */
   answered({ command, answer }: Wished): void {
     if (answer?.kind === 'yes' && answer.to > this.truth.headOf(answer.stream)) this.broken(`P1: ${command.type} was acknowledged before it was written`)
+  }
+
+  /** A step of an own agent runs. */
+  stepRuns(run: RunId, key: string, repeatable: boolean): void {
+    const step = callKey(run, key)
+    // Who slept in the moment between a step's record and its work cannot know that another has done it meanwhile.
+    if (this.rules.steps.has(step) && this.#options.sleepers !== true) this.broken(`P5: step ${step} ran again behind its result`)
+    if (!repeatable && this.#ran.has(step)) this.broken(`P5: step ${step} must not be repeated, and ran twice`)
+    this.#ran.add(step)
   }
 
   /** A tool begins. */

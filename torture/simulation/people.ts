@@ -7,6 +7,7 @@ import type { Scope } from '../../src/testing/simulation/scheduler.ts'
 import type { SeededRandom } from '../../src/testing/simulation/seeded.ts'
 import type { SimulatedClient } from './client.ts'
 import type { Shape, Whim } from './shape.ts'
+import { OWN_AGENT } from './own.ts'
 import { messageId, runId, sessionId } from '../../src/domain/ids.ts'
 
 /** How often somebody looks whether a question is open, in ms. */
@@ -54,7 +55,8 @@ export class People {
     const tag = this.#tag()
     const { random, client, shape } = this.#world
     const onInterrupt = random.pick(shape().onInterrupt)
-    client.send({ tag, make: () => ({ stream: sessionId(random.uuid()), command: { type: 'CreateSession', title: tag, agent: 'convoke', onInterrupt } }) })
+    const agent = random.chance(shape().ownAgents) ? OWN_AGENT : 'convoke'
+    client.send({ tag, make: () => ({ stream: sessionId(random.uuid()), command: { type: 'CreateSession', title: tag, agent, onInterrupt } }) })
   }
 
   #live(): void {

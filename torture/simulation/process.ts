@@ -11,6 +11,7 @@ import type { SeededRandom } from '../../src/testing/simulation/seeded.ts'
 import type { Outside } from './outside.ts'
 import type { Shape } from './shape.ts'
 import { builtinAgent } from '../../src/agent/builtin.ts'
+import { ownAgent } from '../../src/agent/own.ts'
 import { Committer } from '../../src/command/committer.ts'
 import { createCommandService, type CommandService } from '../../src/command/service.ts'
 import { Supervisor } from '../../src/runtime/supervisor.ts'
@@ -18,6 +19,7 @@ import { FeedTail } from '../../src/stream/feed-tail.ts'
 import { Hub } from '../../src/stream/hub.ts'
 import { Tail } from '../../src/stream/tail.ts'
 import { encodeFeed, encodeTail } from './frames.ts'
+import { simulatedOwnAgent, type OwnWorld } from './own.ts'
 
 /** What every process shares. */
 export interface ProcessParts {
@@ -26,6 +28,8 @@ export interface ProcessParts {
   readonly outside: Outside
   readonly random: SeededRandom
   readonly shape: () => Shape
+  /** Told when a step of an own agent really runs. */
+  readonly stepRuns: OwnWorld['stepRuns']
 }
 
 /** A hub that loses hints, as a process does that dies between a commit and its publication, or a network between two processes. */
@@ -80,8 +84,8 @@ export class SimulatedProcess {
     const telemetry: Telemetry = {
       log: (level, message, fields) => scheduler.traced && scheduler.say(scope.name, `${level}: ${message} ${JSON.stringify(fields ?? {}).slice(0, 400)}`),
     }
-    const agent = builtinAgent({
-      state: (session) => store.state(session),
+    const agentParts = {
+      state: (session: SessionId) => store.state(session),
       reads: store,
       models: outside.models(scope),
       tools: outside.tools(scope, store.driver),
@@ -90,14 +94,16 @@ export class SimulatedProcess {
       random,
       telemetry,
       folders: async () => ({ workspace: '/nowhere', outputFolder: '/nowhere' }),
-    })
+    }
+    const builtin = builtinAgent(agentParts)
+    const own = ownAgent(simulatedOwnAgent(scope, { random, stepRuns: parts.stepRuns }), agentParts)
     this.supervisor = new Supervisor({
       store,
       hub: this.hub,
       committer,
       clock: scope,
       telemetry,
-      agent: () => agent,
+      agent: (name) => [builtin, own].find((agent) => agent.name === name),
       killGroup: (intent) => outside.killGroup(intent),
       driverTtlMs: DRIVER_TTL_MS,
     })

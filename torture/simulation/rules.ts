@@ -71,6 +71,8 @@ export class Rules {
   readonly results = new Map<string, number>()
   /** Calls whose start is durable. @see callKey */
   readonly started = new Set<string>()
+  /** Steps of own agents that have their result. */
+  readonly steps = new Set<string>()
   /** Runs without an end. */
   openRuns = 0
 
@@ -126,6 +128,11 @@ export class Rules {
     const fate = this.runs.get(event.runId)
     if (line.run === undefined || line.run.id !== event.runId || fate === undefined) {
       return broken(fate?.endedMs === undefined ? 'P4: an event of a run that is not active' : 'P6: an event behind the end of its run')
+    }
+    if (event.type === 'StepCompleted') {
+      const step = callKey(event.runId, event.key)
+      if (this.steps.has(step)) broken(`P5: step ${event.key} has two results`)
+      this.steps.add(step)
     }
     if (event.type === 'ToolStarted') this.started.add(callKey(event.runId, event.toolCallId))
     if (event.type === 'ToolCompleted') this.results.set(callKey(event.runId, event.toolCallId), line.run.driver)

@@ -47,6 +47,8 @@ export interface Shape {
   readonly tools: { readonly failing: number; readonly deaf: number; readonly slowMs: number; readonly groups: boolean }
   /** Which wishes people have besides messages and answers. */
   readonly whims: readonly Whim[]
+  /** Share of sessions with an own agent. */
+  readonly ownAgents: number
   /** What sessions say of interrupted runs. */
   readonly onInterrupt: readonly OnInterrupt[]
 }
@@ -96,6 +98,7 @@ export function shapeOf(random: SeededRandom, seed: number): Shape {
     },
     tools: { failing: some(0.2, () => 0.3), deaf: some(0.25, () => random.pick([0.2, 1])), slowMs: random.pick([1, 30, 300]), groups: random.chance(0.4) },
     whims: WHIMS.filter(() => random.chance(0.4)),
+    ownAgents: some(0.3, () => 0.5),
     onInterrupt: random.pick([['resume'], ['resume'], ['resume', 'ask', 'fail']] as const),
   }
 }

@@ -108,7 +108,7 @@ class World {
     const broken = (sentence: string) => this.broken(sentence)
     const server = () => this.#fleet.server
     this.#cancels = new Cancels({ shape: this.#shape, nowMs: () => this.#scheduler.nowMs, broken })
-    this.#judge = new Judge({ scheduler: this.#scheduler, owner: OWNER, written: (event) => this.#cancels.take(event) })
+    this.#judge = new Judge({ scheduler: this.#scheduler, owner: OWNER, sleepers: this.#shape.pauses > 0, written: (event) => this.#cancels.take(event) })
     this.#manner = STORM_MANNER(this.#shape)
     this.#data = engineData(this.#shape.engine, random, this.#shape.processes > 1)
     this.#disk = new SimulatedDisk({
@@ -127,7 +127,7 @@ class World {
       begins: (tool, call) => this.#judge.toolBegins(tool, call, this.#outside.ledger),
       acts: (call, driver) => this.#groupActs(call, driver),
     })
-    const parts = { scheduler: this.#scheduler, disk: this.#disk, outside: this.#outside, random, shape }
+    const parts = { scheduler: this.#scheduler, disk: this.#disk, outside: this.#outside, random, shape, stepRuns: this.#judge.stepRuns.bind(this.#judge) }
     this.#fleet = new Fleet({
       parts,
       network: this.#network,
