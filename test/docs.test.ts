@@ -20,6 +20,7 @@ import { LIST_LIMIT_MAX } from '../src/projection/reads.ts'
 import { KEEP_ALIVE_MS, READER_BUFFER_BYTES_MAX } from '../src/stream/reading.ts'
 import { BASH_MS } from '../src/tool/bash.ts'
 import { OUTPUT_FILE_BYTES_MAX } from '../src/tool/output.ts'
+import { PARTS } from '../torture/parts.ts'
 import { ADDITIONAL_EVENTS, CONTRACT_EVENTS } from '../src/wire/v1/events.ts'
 import { CONTEXT, DECISIONS_MAX, SYSTEM_PROMPT_CHARS_MAX, TITLE_CHARS_MAX } from '../src/wire/v1/schemas.ts'
 
@@ -155,6 +156,30 @@ test('each dependency stands in its page once, with its version, its licence and
   const rows = rowsOf(page('docs/dependencies.md'))
   expect(rows.map(([name = '', version, licence]) => [...namesIn(name), version, licence].join(' ')).toSorted()).toEqual(wanted.toSorted())
   expect(rows.filter(([, , , why = '']) => why.length < 10)).toEqual([])
+})
+
+describe('the page of guarantees', () => {
+  const guarantees = page('docs/guarantees.md')
+
+  test('has each promise once, in order, with its limits and its proof', () => {
+    const promises = guarantees.split(/^(?=\*\*P\d)/m).slice(1)
+    expect(promises.map((text) => /^\*\*P(\d+)\./.exec(text)?.[1])).toEqual(Array.from({ length: 14 }, (_, index) => String(index + 1)))
+    expect(promises.filter((text) => !text.includes('- Proof: '))).toEqual([])
+  })
+
+  test('names tests and parts that are there', () => {
+    const proofs = [...guarantees.matchAll(/^- Proof: .*(?:\n {2}.*)*/gm)].map(([proof]) => proof)
+    const files = proofs.flatMap((proof) => namesIn(proof).filter((name) => name.includes('/')))
+    const parts = proofs.flatMap((proof) => [...(/torture ((?:`\w+`,?\s*)+)/g.exec(proof)?.slice(1) ?? [])].flatMap(namesIn))
+    expect(files.length).toBeGreaterThan(20)
+    expect(files.filter((name) => !existsSync(join(root, name)))).toEqual([])
+    expect(new Set(parts)).toEqual(new Set(Object.keys(PARTS).filter((name) => name !== 'plants')))
+  })
+
+  test('and the page about testing lists each part of the torture', () => {
+    const listed = rowsOf(page('docs/testing.md').split('## The simulation')[0] ?? '').map(([name = '']) => namesIn(name)[0])
+    expect(new Set(listed)).toEqual(new Set(Object.keys(PARTS)))
+  })
 })
 
 test('links between pages lead somewhere', () => {
