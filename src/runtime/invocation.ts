@@ -42,6 +42,8 @@ export interface Frame {
   poke(): void
   /** Whether `invocation` is the one that counts. It counts again if it was set aside while it waited. */
   counts(invocation: Invocation): boolean
+  /** A write that nobody waits for: the run is not left before it is durable. */
+  written(write: Promise<void>): void
   /** Ends the run as failed, or leaves it. */
   giveUp(why: Fatal | Left): void
 }
@@ -172,6 +174,11 @@ export class Invocation {
     const over = new Fatal(new ConvokeError('agent_failed', `a run has at most ${JOURNAL_ENTRIES_MAX} steps`))
     if (this.frame.counts(this)) this.frame.giveUp(over)
     throw over
+  }
+
+  /** As `record`, without waiting: whatever reaches outside next has its intent recorded behind this, and waits for that. */
+  recordSoon(...events: readonly DriverEvent[]): void {
+    if (this.frame.counts(this)) this.frame.written(this.frame.context.record(...events))
   }
 
   /** Appends events; resolves when they are durable and in the journal. What is dropped writes nothing. @throws {Left} when they never will be */

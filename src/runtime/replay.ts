@@ -32,6 +32,8 @@ export class Replay {
   #aside: { readonly token: symbol; readonly awaited: readonly string[] } | undefined
   #settled: Settled | undefined
   #givenUp: Fatal | Left | undefined
+  /** The newest write that nobody waits for. */
+  #written: Promise<void> = Promise.resolve()
   #pokes = 0
   #wake: () => void = () => undefined
 
@@ -46,8 +48,13 @@ export class Replay {
       random,
       poke: () => this.#poke(),
       counts: (invocation) => this.#counts(invocation),
+      written: (write) => {
+        this.#written = write.catch((error: unknown) => this.#frame.giveUp(new Left(error)))
+      },
       giveUp: (why) => {
-        if (why.cause !== undefined) this.#givenUp ??= why
+        if (why.cause === undefined) return
+        this.#givenUp ??= why
+        this.#poke()
       },
     }
   }
@@ -87,7 +94,10 @@ export class Replay {
       // What the function does next is on its way, if it does anything.
       await clock.turn()
       if (seen !== this.#pokes) return false
-      if (context.stopping) return true
+      if (context.stopping) {
+        await this.#written
+        return true
+      }
       this.#setAside()
       if (this.#aside?.awaited.some((id) => journal.calls.get(id)?.status !== 'asked') === true) this.#invoke()
     }

@@ -125,11 +125,11 @@ export class Speech {
     if (context.full) await context.drained()
   }
 
-  /** Records `events` with what was said as a message before them; the text counts. */
+  /** Records `events` with what was said as a message before them; the text counts. Without any, it does not wait until they are durable. */
   async complete(...events: readonly RunEvent[]): Promise<void> {
     const { journal, random } = this.#invocation.frame
     const { runId } = journal
-    if (!(await this.#end())) return this.#invocation.record(...events)
+    if (!(await this.#end())) return this.#invocation.recordSoon(...events)
     const text = this.#text
     const content = this.content ?? (text === '' ? [] : [{ type: 'text', text } as const])
     const message: Said =

@@ -105,7 +105,8 @@ type Outcome = { readonly result: Json } | { readonly thrown: unknown }
 async function runOnce<T>(invocation: Invocation, { key, fn, timeoutMs }: Step<T>, attempt: number, speech: Speech): Promise<Outcome> {
   const { context, clock } = invocation.frame
   const late = new AbortController()
-  const signal = AbortSignal.any([context.signal, late.signal])
+  // A signal of its own costs more than a small step.
+  const signal = timeoutMs === undefined ? context.signal : AbortSignal.any([context.signal, late.signal])
   let takeBack: () => void = () => undefined
   const timeout = new Promise<never>((_, reject) => {
     if (timeoutMs === undefined) return

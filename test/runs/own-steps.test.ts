@@ -1,5 +1,6 @@
 /** Steps of own agents: done once, answered from the journal ever after. */
 import { describe, expect, test } from 'vitest'
+import type { Write } from '../../src/log/store.ts'
 import type { AgentContext } from '../../src/runtime/define.ts'
 import { settle } from '../../src/testing/run-kit.ts'
 import { StepInterrupted, defineAgent } from '../../src/index.ts'
@@ -486,6 +487,29 @@ describe('a stop', () => {
     const next = await r.restart()
     expect(await next.ended(r.run)).toMatchObject({ type: 'RunCompleted' })
     expect(ran).toEqual(['one', 'two'])
+  })
+
+  test('waits until the last result is durable', async () => {
+    const held = gate()
+    const work = gate()
+    const isResult = (write: Write) => write.kind === 'record' && write.events.some(({ type }) => type === 'StepCompleted')
+    const run = async (ctx: AgentContext) => {
+      await ctx.step('one', () => work.passed)
+      await ctx.step('two', () => 2)
+    }
+    const r = await own(run, {
+      fateOf: (_commit, writes) => (writes.some(isResult) ? held.passed.then(() => 'pass' as const) : 'pass'),
+    })
+    await r.send('go')
+    await r.until('StepStarted')
+    let over = false
+    const stopped = r.supervisor.stop(10_000).then(() => (over = true))
+    work.open()
+    await settle()
+    expect(over).toBe(false)
+    held.open()
+    await stopped
+    expect(await r.events('StepCompleted')).toMatchObject([{ key: 'one' }])
   })
 
   test('does not wait for a pause between tries', async () => {
