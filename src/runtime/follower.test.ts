@@ -288,3 +288,20 @@ test('a listener that throws ends its own following, and hurts nobody who commit
   expect(others).toBe(1)
   await expect(follower.changed()).rejects.toThrow('a bug in an own agent')
 })
+
+test.each(['a hint', 'nobody'])('a session that is erased ends its follower: told by %s, it does not ask for it over and over', async (by) => {
+  const { log, hub, follower, commit, start, fail } = setUp()
+  commit(3)
+  await start()
+  await follower.changed()
+  log.erase(STREAM)
+  // A loop that waits for nothing but promises lets no timer run: it is stopped from within.
+  const [read, before] = [log.read.bind(log), log.reads]
+  log.read = (...asked) => {
+    if (log.reads > before + 20) fail(new Error('asked over and over'))
+    return read(...asked)
+  }
+  if (by === 'a hint') hub.erased(STREAM, OWNER)
+  await expect(follower.reached(9)).rejects.toThrow('the session is gone')
+  await expect(follower.changed()).rejects.toThrow('the session is gone')
+})

@@ -128,10 +128,17 @@ export class Follower {
   async #read(): Promise<void> {
     for (;;) {
       const page = await this.#options.store.read(this.#options.stream, this.#position, READ_EVENTS_MAX)
+      if (page === undefined && this.#told > this.#position) return this.#gone()
       for (const recorded of page?.events ?? []) this.#see(recorded)
       this.wake()
       const head = Math.max(page?.head ?? 0, this.#told)
       if (this.#position >= head || this.#listener === undefined) return
     }
+  }
+
+  /** The session was erased: what was told of it never comes. */
+  #gone(): void {
+    this.#told = this.#position
+    this.end(new Error('the session is gone'))
   }
 }

@@ -12,6 +12,8 @@ export interface ArrayLog {
   /** Pages that were read; for tests of cost. */
   reads: number
   append(stream: SessionId, owner: UserId, events: readonly StreamEvent[], atMs: number): LogBatch & { readonly owner: UserId }
+  /** Takes the stream away; its batches stay in the feed. */
+  erase(stream: SessionId): void
   read(stream: SessionId, after: Position, limit: number): Promise<Page | undefined>
   head(stream: SessionId): Promise<Position | undefined>
   state(): Promise<undefined>
@@ -41,6 +43,7 @@ export function arrayLog(delays: readonly number[] = [0]): ArrayLog {
       feed.push(batch)
       return batch
     },
+    erase: (stream) => void streams.delete(stream),
     async read(stream, after, limit) {
       this.reads++
       // What is read is what stood there when the answer comes: a page may be newer than the question.
