@@ -126,6 +126,26 @@ test('a last transaction that a power cut tore is dropped: nobody was told of it
   expect(await found()).toEqual(firstOnes(COMMITS - 1))
 })
 
+test('what two power cuts tore, one before the end of the other, is dropped: a log without a fault is never refused', async () => {
+  /** Leaves a transaction of which the first page is lost and the end is on the disk, as a disk that writes in its own order does. */
+  const powerCut = (bytes: number) => {
+    const db = new DatabaseSync(at('convoke.db'))
+    db.exec('PRAGMA wal_autocheckpoint = 0; PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS other (body)')
+    const before = lookAtWal(at('convoke.db-wal'), at('none'))?.soundBytes ?? HEAD
+    db.exec(`INSERT INTO other VALUES (zeroblob(${bytes}))`)
+    const wal = readFileSync(at('convoke.db-wal'))
+    cpSync(at('convoke.db'), at('kept'))
+    db.close()
+    cpSync(at('kept'), at('convoke.db'))
+    rmSync(at('convoke.db-shm'), { force: true })
+    writeFileSync(at('convoke.db-wal'), wal.fill(0, before, before + FRAME))
+  }
+  powerCut(100_000)
+  powerCut(20_000)
+  expect(lookAtWal(at('convoke.db-wal'), at('convoke.db-shm'))).toMatchObject({ transactionsBehind: 0 })
+  expect(await found()).toEqual(firstOnes(COMMITS))
+})
+
 test('an index of another log, a torn one or a short one says nothing', async () => {
   for (const spoil of [() => flip('convoke.db-shm', 16), () => flip('convoke.db-shm', 33), () => truncateSync(at('convoke.db-shm'), 40)]) {
     cpSync(killed, folder, { recursive: true })

@@ -46,8 +46,7 @@ function beginsAsDatabase(file: string): boolean {
 /** What was acknowledged and cannot be read, in words. */
 function acknowledgedBehind({ framesKnown, framesSound, transactionsBehind }: WalLook): string | undefined {
   if (framesKnown !== undefined && framesKnown > framesSound) return `${framesKnown - framesSound} committed pages cannot be read`
-  // The last of them may be the one that was under way; those before it were on the disk before it began.
-  return transactionsBehind > 1 ? `${transactionsBehind - 1} or more transactions cannot be read` : undefined
+  return transactionsBehind > 0 ? `${transactionsBehind} or more transactions cannot be read` : undefined
 }
 
 function damaged(what: string, way: string): ConvokeError {

@@ -23,7 +23,10 @@ export interface WalLook {
   readonly soundBytes: number
   /** The head cannot be read, and there are frames behind it. */
   readonly headless: boolean
-  /** A damaged frame, and behind it the ends of this many transactions of the same log. */
+  /**
+   * A damaged frame, and behind it the ends of this many transactions of the same log, each with a frame that was written after it. Nothing follows
+   * a transaction before its fsync, so these were acknowledged. What several power cuts left lies behind each other, too, but does not follow.
+   */
   readonly transactionsBehind: number
   /** Frames that the last process had committed, by the index that it left; `undefined` where that is of another log, or unreadable. */
   readonly framesKnown: number | undefined
@@ -70,25 +73,27 @@ function parseHead(head: Buffer): Head | undefined {
   return { pageBytes, salts: head.subarray(16, 24), sum, bigEndian }
 }
 
-/** Frames up to the last transaction that is sound, and ends of transactions behind the first frame that is not. */
+/** Frames up to the last transaction that is sound, and ends of transactions behind the first frame that is not, each with a frame that follows. */
 function walk(fd: number, { pageBytes, salts, sum: first, bigEndian }: Head): { readonly committed: number; readonly behind: number } {
   let sum = first
   let broken = false
+  let endsBefore = false
   let frames = 0
   let committed = 0
   let behind = 0
   for (const frame of framesOf(fd, FRAME_HEAD_BYTES + pageBytes)) {
     // Frames of an older log may stand behind: their pages are in the database.
     const ours = frame.subarray(8, 16).equals(salts)
-    const ends = frame.readUInt32BE(4) !== 0
-    if (!broken) {
-      const next = ours ? add(add(sum, frame.subarray(0, 8), bigEndian), frame.subarray(FRAME_HEAD_BYTES), bigEndian) : undefined
-      broken = next === undefined || next[0] !== frame.readUInt32BE(16) || next[1] !== frame.readUInt32BE(20)
-      sum = next ?? sum
-    }
+    const next = add(add(sum, frame.subarray(0, 8), bigEndian), frame.subarray(FRAME_HEAD_BYTES), bigEndian)
+    const said: Sum = [frame.readUInt32BE(16), frame.readUInt32BE(20)]
+    const follows = ours && next[0] === said[0] && next[1] === said[1]
+    if (broken && follows && endsBefore) behind++
+    broken ||= !follows
+    // What a damaged frame says of itself is what the next one was built on.
+    sum = said
+    endsBefore = ours && frame.readUInt32BE(4) !== 0
     frames++
-    if (broken && ours && ends) behind++
-    if (!broken && ends) committed = frames
+    if (!broken && endsBefore) committed = frames
   }
   return { committed, behind }
 }
