@@ -104,6 +104,19 @@ describe('a failing disk', () => {
   })
 })
 
+test('a loop of reads that never lets go does not hold simulated time', async () => {
+  const { disk: d, scheduler } = disk({ readMs: 0 })
+  const scope = scheduler.scope('p')
+  const log = await d.open(scope)
+  let over = false
+  scope.after(5, () => (over = true))
+  const loop = async () => {
+    while (!over) await log.feedHead()
+  }
+  scope.at(1, 'loop', () => void loop())
+  expect(await scheduler.run(() => over, 100)).toBe('done')
+})
+
 test('a read is answered later, and at once where no time is given', async () => {
   const slow = disk()
   const log = await slow.disk.open(slow.scheduler.scope('p'))

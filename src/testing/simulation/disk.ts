@@ -34,6 +34,9 @@ export interface DiskManner {
 /** Longest time that a stalled disk takes, in ms. */
 export const STALL_MS = 1_500
 
+/** Reads that are answered at once within one step of the scheduler. */
+const READS_AT_ONCE_MAX = 1_000
+
 /** What was committed, as it is told to whoever checks. */
 export interface Committed {
   readonly by: Scope
@@ -63,6 +66,8 @@ export interface DiskOptions {
 export class SimulatedDisk {
   readonly #options: DiskOptions
   #engine: Engine | undefined
+  #step = 0
+  #reads = 0
 
   constructor(options: DiskOptions) {
     this.#options = options
@@ -148,12 +153,22 @@ export class SimulatedDisk {
       // Engines throw what their database throws.
       throw random.chance(0.5) ? new ConvokeError('store_failed', 'the simulated disk cannot be read') : new Error('simulated input or output error')
     }
-    if (manner.readMs === 0 && manner.stalling === 0) return ask()
+    if (manner.readMs === 0 && manner.stalling === 0) {
+      // Whoever reads again and again without letting go would hold simulated time for ever.
+      if (this.#readsInStep(scope) > READS_AT_ONCE_MAX) await scope.delay(1, 'a loop of reads')
+      return ask()
+    }
     // What is read is what stands there at some moment in between.
     await scope.delay(this.#takes(manner.readMs), what)
     const answer = await ask()
     await scope.delay(this.#takes(manner.readMs), `${what} is answered`)
     return answer
+  }
+
+  #readsInStep({ step }: Scope): number {
+    if (step !== this.#step) this.#reads = 0
+    this.#step = step
+    return ++this.#reads
   }
 
   #takes(mostMs: number): number {

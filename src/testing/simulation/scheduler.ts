@@ -143,6 +143,11 @@ export class Scope implements Clock {
     return this.#pending
   }
 
+  /** Number of the step that runs now. */
+  get step(): number {
+    return this.#scheduler.steps
+  }
+
   get alive(): boolean {
     return this.#state !== 'dead'
   }
