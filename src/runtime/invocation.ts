@@ -3,8 +3,10 @@
  *
  * N1. An invocation that was dropped is told nothing any more: what it awaits never settles. Another one, from the top, stands in its place.
  * N2. A cancel rejects what it awaits, with the reason of the cancel. What it asks for after that never settles: a loop that tries for ever would hold the process.
- * N3. When the server stops, what is under way ends, and nothing else begins.
+ * N3. Within a step's function nothing else is asked for: it may wait for what the step itself holds, and its order would be another in a replay.
+ * N4. When the server stops, what is under way ends, and nothing else begins.
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Disposition, MessageEvent, RunEvent } from '../domain/event.ts'
 import type { Json } from '../domain/message.ts'
 import type { Clock, Random } from '../domain/ports.ts'
@@ -17,6 +19,9 @@ import { Voice } from './voice.ts'
 export const JOURNAL_ENTRIES_MAX = 10_000
 /** Characters of a key. */
 export const KEY_CHARS_MAX = 200
+
+/** The key of the step whose function runs. What it asked of its context would be missing in a replay, in which it does not run. */
+export const withinStep = new AsyncLocalStorage<string | undefined>()
 
 /** Ends the run whatever the function catches. */
 export class Fatal extends Error {
@@ -99,10 +104,12 @@ export class Invocation {
     return [...this.#waits.keys()]
   }
 
-  /** Does one thing for the function. @see N1, N2, N3 */
+  /** Does one thing for the function. @see N1, N2, N3, N4 */
   do<T>(work: () => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#cancelled || !this.frame.counts(this)) return
+      const step = withinStep.getStore()
+      if (step !== undefined) return reject(new ConvokeError('agent_failed', `within the step ${step} only what the step is given may be used, not ctx`))
       if (this.frame.context.stopping) return this.frame.poke()
       this.#active++
       this.#rejects.add(reject)

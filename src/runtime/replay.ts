@@ -13,7 +13,7 @@ import { CANCELLED_RESULT, UNKNOWN_RESULT } from '../domain/decide-cancel.ts'
 import { ERROR_CODES, type ErrorCode } from '../domain/errors.ts'
 import { RunGone } from './agent.ts'
 import { agentContext, type ReplayParts } from './agent-context.ts'
-import { Invocation, Left, type Fatal, type Frame } from './invocation.ts'
+import { Invocation, Left, withinStep, type Fatal, type Frame } from './invocation.ts'
 import { Journal } from './journal.ts'
 import { requireText, spoken, supersededBy, turnEnd, turnStart } from './speech.ts'
 
@@ -128,7 +128,8 @@ export class Replay {
     this.#current = invocation
     this.#aside = undefined
     const ctx: AgentContext = agentContext(invocation, this.#parts)
-    const run = async () => this.#agent.run(ctx)
+    // This run may have been started by a commit that a step of another one asked for.
+    const run = () => withinStep.run(undefined, async () => this.#agent.run(ctx))
     const settle = (how: { readonly answer: unknown } | { readonly error: unknown }) => {
       if (this.#current?.token !== token && this.#aside?.token !== token) return
       this.#settled = { token, ...how }

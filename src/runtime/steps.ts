@@ -11,7 +11,7 @@ import type { Invocation } from './invocation.ts'
 import type { StepRecord } from './journal.ts'
 import { ConvokeError } from '../domain/errors.ts'
 import { RunGone } from './agent.ts'
-import { Fatal, Left } from './invocation.ts'
+import { Fatal, Left, withinStep } from './invocation.ts'
 import { hashOf, jsonOf } from './journal-value.ts'
 import { Speech } from './speech.ts'
 import { errorOf, failureOf, type Failure } from './step-errors.ts'
@@ -117,7 +117,7 @@ async function runOnce<T>(invocation: Invocation, { key, fn, timeoutMs }: Step<T
     })
   })
   try {
-    const work = (async () => fn({ attempt, signal, emit: (text) => speech.say(text), speech }))()
+    const work = withinStep.run(key, async () => fn({ attempt, signal, emit: (text) => speech.say(text), speech }))
     return { result: jsonOf(await Promise.race([work, timeout]), `the result of the step ${key}`) }
   } catch (error) {
     // What a stop or a takeover cut off has not failed: whoever drives the run next decides about it.
@@ -154,6 +154,8 @@ async function pause({ frame }: Invocation, untilMs: number): Promise<void> {
 /** A value that is made at once and the same in each replay. */
 export function takeInstant(invocation: Invocation, kind: string, make: () => number | string): Json {
   const { journal, context } = invocation.frame
+  // A step's function does not run in a replay: there it would take another's place in the order.
+  if (withinStep.getStore() !== undefined) return make()
   const key = invocation.next(kind)
   const known = journal.steps.get(key)
   if (known !== undefined) return known.result ?? null

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Write } from '../../src/log/store.ts'
 import type { AgentContext } from '../../src/runtime/define.ts'
+import { withinStep } from '../../src/runtime/invocation.ts'
 import { settle } from '../../src/testing/run-kit.ts'
 import { StepInterrupted, defineAgent } from '../../src/index.ts'
 import { NEVER, gate, rig, type Rig, type RigOptions } from './rig.ts'
@@ -322,6 +323,53 @@ test.each<[string, object, unknown, string]>([
   const r = await own((ctx) => ctx.step('k', options, fn as never))
   expect(await endOf(r)).toMatchObject({ code: 'agent_failed', error })
   expect(await r.events('StepStarted')).toEqual([])
+})
+
+describe('within a step', () => {
+  test.each<[string, (ctx: AgentContext) => Promise<unknown>]>([
+    ['a step', (ctx) => ctx.step('inner', () => 1)],
+    ['a text', (ctx) => ctx.emit('x')],
+    ['a question', (ctx) => ctx.approve('q', { name: 'q' })],
+  ])('%s of the context is refused, also later in it', async (_what, inner) => {
+    const r = await own((ctx) =>
+      ctx.step('outer', async ({ emit }) => {
+        await emit('I begin')
+        await inner(ctx)
+      }),
+    )
+    expect(await endOf(r)).toMatchObject({ code: 'agent_failed', error: 'within the step outer only what the step is given may be used, not ctx' })
+  })
+
+  test('the time is told, and takes no other’s place', async () => {
+    const seen: unknown[] = []
+    const wait = gate()
+    const r = await own(async (ctx) => {
+      await ctx.step('one', () => ctx.uuid())
+      seen.push(ctx.uuid())
+      await ctx.step('two', { repeatable: true }, () => wait.passed)
+    })
+    await r.send('go')
+    await r.until('StepStarted', 2)
+    const next = await r.restart()
+    wait.open()
+    await next.ended(r.run)
+    expect(seen[0]).toBe(seen[1])
+  })
+
+  test('another run may begin: one commit serves many sessions', async () => {
+    const r = await own((ctx) => ctx.step('one', () => 'fine'))
+    await withinStep.run('a step of another session', () => r.send('go'))
+    expect(await r.ended()).toMatchObject({ type: 'RunCompleted' })
+  })
+
+  test('nothing is left of it behind the step', async () => {
+    const r = await own(async (ctx) => {
+      await ctx.step('one', async () => settle(2))
+      await ctx.emit('behind')
+      await ctx.step('two', () => 2)
+    })
+    expect(await endOf(r)).toMatchObject({ type: 'RunCompleted' })
+  })
 })
 
 describe('the function', () => {
