@@ -12,6 +12,7 @@ import { createAccess } from './access/keys.ts'
 import { builtinAgent } from './agent/builtin.ts'
 import { Committer } from './command/committer.ts'
 import { createPurger } from './command/purge.ts'
+import { retain, type RetentionParts } from './command/retention.ts'
 import { createCommandService } from './command/service.ts'
 import { openListeners, type ServingOptions } from './listeners.ts'
 import { createModelRegistry } from './model/registry.ts'
@@ -132,7 +133,7 @@ async function assembleOver(store: Store & SessionReads & Upkeep, options: Assem
   const listeners = await openListeners(context, access, options)
   // Nobody waits for a thousand runs to be taken over: the server answers meanwhile.
   void supervisor.start()
-  const stopChores = startChores(choresOf(store, config), { clock: systemClock, telemetry })
+  const stopChores = startChores(choresOf({ store, purger, clock: systemClock, telemetry }, config), { clock: systemClock, telemetry })
   // What a crash left unfinished. What cannot be done now is tried again with the next purge.
   purger.tidy().catch((error: unknown) => telemetry.log('warn', 'what erased sessions left could not be removed', { error: String(error) }))
   let stopping: Promise<void> | undefined
@@ -195,10 +196,13 @@ const CHORE_AGAIN_MS = 1_000
 /** Steps of packing between two pauses. */
 const PACK_STEPS = 16
 
-function choresOf(store: Store & Upkeep, { retention }: Config): readonly Chore[] {
+function choresOf(parts: RetentionParts & { readonly store: Store & Upkeep }, { retention }: Config): readonly Chore[] {
+  const { store } = parts
   const often = { everyMs: CHORE_EVERY_MS, againMs: CHORE_AGAIN_MS }
   return [
     { name: 'forgetting old keys', ...often, work: async () => (await store.pruneIdempotency(systemClock.nowMs() - IDEMPOTENCY_KEEP_MS)) > 0 },
+    { name: 'giving room back', ...often, work: () => store.release() },
+    { name: 'retention', ...often, work: () => retain(parts, retention) },
     {
       name: 'packing',
       ...often,

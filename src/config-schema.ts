@@ -132,6 +132,10 @@ export const ConfigSchema = z.strictObject({
   /** How long what is stored stays, and in which form. */
   retention: z
     .strictObject({
+      /** Days without activity after which a session is erased for good. Default: none is. */
+      days: z.number().min(0.01).max(36_500).optional(),
+      /** Bytes of the log above which the longest idle sessions are erased for good. Default: none are. */
+      bytesMax: z.int().min(1_048_576).optional(),
       /** Age from which the streamed pieces of a run that has ended are stored in less room, in hours. Nothing of them is lost. */
       deltaHours: z.number().min(0).max(87_600).default(1),
     })

@@ -46,6 +46,8 @@ export interface Purger {
    * @throws {ConvokeError} `not_found`, `forbidden`, `session_already_running` for a run that does not end, `idempotency_key_reused`
    */
   purge(stream: SessionId, asker: Principal, idempotency?: Idempotency): Promise<Purged>
+  /** Erases a session that is idle since `idleSinceMs`, by the server's own rules. `undefined` where it is not, or not any more. */
+  expire(stream: SessionId, idleSinceMs: number): Promise<Receipt | undefined>
   /** Removes what erased sessions left, in steps that hold nobody up. */
   tidy(): Promise<void>
 }
@@ -67,6 +69,13 @@ export function createPurger(parts: PurgerParts): Purger {
   const tidy = () => (tidying = tidying.catch(() => undefined).then(() => tidyUp(store, files)))
   return {
     tidy,
+    async expire(stream, idleSinceMs) {
+      const counted = await files.count(stream)
+      const [outcome] = await committer.commit([{ kind: 'erase', stream, asker: 'driver', atMs: clock.nowMs(), idleSinceMs, files: counted }])
+      if (outcome?.kind !== 'erased') return undefined
+      await tidy()
+      return outcome.receipt
+    },
     async purge(stream, asker, idempotency) {
       for (let tries = 1; ; tries++) {
         const counted = (await store.state(stream))?.owner === asker.user ? { files: await files.count(stream) } : {}

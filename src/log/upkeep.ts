@@ -9,6 +9,8 @@
  * U3. An erased session's files are named by `leftovers` until they are said to be gone.
  * U4. What `pack` does changes nothing that a read, the feed, a cursor or a position can tell. It touches only runs that have ended, and goes
  *     on where it was after reopening.
+ * U5. Idle sessions are those without an unfinished run, the longest idle first. What is erased and swept is room that `usedBytes` does not
+ *     count any more; `release` gives it back to the file system where the log's file can, in bounded steps.
  */
 import type { Position, SessionId } from '../domain/ids.ts'
 
@@ -25,6 +27,12 @@ export interface Upkeep {
   sweep(): Promise<boolean>
   /** Stores a bounded part of the runs that ended before `beforeMs` in less room. Answers whether there may be more. @see U4 */
   pack(beforeMs: number): Promise<boolean>
+  /** Sessions of which a list has shown nothing new since `sinceMs`, at most `limit`. @see U5 */
+  idleSessions(sinceMs: number, limit: number): Promise<readonly SessionId[]>
+  /** Bytes that the log takes now, about. */
+  usedBytes(): Promise<number>
+  /** Gives a bounded part of the free room back. Answers whether there may be more. @see U5 */
+  release(): Promise<boolean>
   /** Erased sessions whose files may still be there, at most `limit`. @see U3 */
   leftovers(limit: number): Promise<readonly Leftover[]>
   /** The files that `leftover` named are gone. Ignored where it says something else by now. */

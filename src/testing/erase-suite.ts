@@ -195,6 +195,42 @@ export function eraseSuite(name: string, open: () => Promise<OpenedStore>): void
       expect(await opened.store.sweep()).toBe(false)
     })
 
+    test('idle sessions are named, the longest idle first, and none that runs (U5)', async () => {
+      const store = await use()
+      const [old, older, running, fresh] = [newSession(), newSession(), newSession(), newSession()]
+      await store.commit([
+        { ...create(old), atMs: 200 },
+        { ...create(older), atMs: 100 },
+        { ...create(running), atMs: 50 },
+        { ...send(running, freshId()), atMs: 60 },
+        { ...create(fresh), atMs: 301 },
+      ])
+      expect(await store.idleSessions(300, 9)).toEqual([older, old])
+      expect(await store.idleSessions(300, 1)).toEqual([older])
+      expect(await store.idleSessions(99, 9)).toEqual([])
+      opened = await opened.reopen()
+      await opened.store.commit([erase(older, 'driver', { idleSinceMs: 300 }), { ...send(old, freshId()), atMs: 400 }])
+      expect(await opened.store.idleSessions(1000, 9)).toEqual([fresh])
+    })
+
+    test('what is erased is no room that is used any more, and what is given back ends (U5)', async () => {
+      const store = await use()
+      const s = newSession()
+      const run = freshId()
+      await store.commit([create(s), send(s, run)])
+      const before = await store.usedBytes()
+      for (let count = 0; count < 20; count++) await store.commit(Array.from({ length: 100 }, () => deltas(s, run, 1, 50)))
+      await store.commit([finish(s, run, 1)])
+      const full = await store.usedBytes()
+      expect(full).toBeGreaterThan(before + 1_000_000)
+      await store.commit([erase(s)])
+      await sweepAll(store)
+      expect(await store.usedBytes()).toBeLessThan(before + (full - before) / 10)
+      for (let steps = 0; await store.release(); steps++) if (steps > STEPS_MAX) throw new Error('giving back does not end')
+      opened = await opened.reopen()
+      expect(await opened.store.usedBytes()).toBeLessThan(before + (full - before) / 10)
+    })
+
     test('any mix of sessions, forks and erasures leaves what is left as it was', async () => {
       await use()
       const aStep = fc.record({ what: fc.constantFrom('create', 'fork', 'fork', 'run', 'erase', 'sweep'), of: fc.nat(), at: fc.nat() })

@@ -45,6 +45,11 @@ export class SegmentedLog {
     return this.#own.messagesBefore + this.#own.messages.length
   }
 
+  /** Characters of what it wrote itself, as text. */
+  get ownChars(): number {
+    return this.#own.events.reduce((chars, recorded) => chars + JSON.stringify(recorded).length, 0)
+  }
+
   push(batch: readonly Recorded[]): void {
     this.#own.batches.push(this.head + 1)
     this.#own.events.push(...batch)

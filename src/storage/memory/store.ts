@@ -181,6 +181,13 @@ function upkeep(data: Data): Upkeep {
     sweep: async () => false,
     // Arrays share nothing that could be packed.
     pack: async () => false,
+    release: async () => false,
+    usedBytes: async () => logsOf(data).reduce((bytes, log) => bytes + log.ownChars, 0),
+    async idleSessions(sinceMs, limit) {
+      const idle = [...data.streams.values()].flatMap(({ state, summary }) => (state?.run === undefined && summary !== undefined ? [summary] : []))
+      const old = idle.filter(({ updatedAtMs }) => updatedAtMs <= sinceMs).sort((a, b) => a.updatedAtMs - b.updatedAtMs || (a.id < b.id ? -1 : 1))
+      return old.slice(0, limit).map(({ id }) => id)
+    },
     leftovers: async (limit) => [...data.leftovers.values()].slice(0, limit).map(leftoverOf),
     async forgetLeftover({ stream, readBy }) {
       const segment = data.leftovers.get(stream)

@@ -7,7 +7,7 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { Store } from '../../log/store.ts'
 import { runId, sessionId } from '../../domain/ids.ts'
 import { systemRandom } from '../../system/random.ts'
-import { create, deltas, freshId, send } from '../../testing/writes.ts'
+import { create, deltas, finish, freshId, send } from '../../testing/writes.ts'
 import { HOT_STREAMS_MAX, HotStreams, type HotStream } from './hot.ts'
 import { openSqliteStore } from './store.ts'
 import { Writer } from './writer.ts'
@@ -231,4 +231,22 @@ describe('a writer in a thread of its own', () => {
     await store.close()
     await expect(store.commit([create(sessionId(freshId()))])).rejects.toMatchObject({ code: 'store_failed' })
   })
+})
+
+test('a file becomes smaller when much of it is free, in steps, between commits', async () => {
+  const folder = join(root, 'full')
+  const store = await open(folder)
+  const { stream, run } = await running(store)
+  for (let count = 0; count < 80; count++) await store.commit(Array.from({ length: 100 }, () => deltas(stream, run, 1, 50)))
+  await store.commit([finish(stream, run, 1), { kind: 'erase', stream, asker: 'driver', atMs: 1 }])
+  while (await store.sweep());
+  const size = () => statSync(join(folder, 'convoke.db')).size
+  const before = size()
+  let steps = 0
+  while (await store.release()) {
+    expect((await store.commit([create(sessionId(freshId()))]))[0]?.kind).toBe('appended')
+    steps++
+  }
+  await store.close()
+  expect([before > 3_000_000, size() < before / 4, steps > 1]).toEqual([true, true, true])
 })

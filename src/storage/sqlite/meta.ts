@@ -1,3 +1,5 @@
+import type { DatabaseSync } from 'node:sqlite'
+
 /** Name of the row that says until when a driver lives. */
 export function lifeOf(driver: number): string {
   return `driver ${driver}`
@@ -9,3 +11,8 @@ export const FEED = 'feed'
 /** The last feed number that was given: rows of erased sessions may be gone. */
 export const FEED_HEAD = `SELECT max(coalesce((SELECT max(feed) FROM batch), 0),
   coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = '${FEED}'), 0)) AS feed`
+
+/** A number that SQLite says of a database. */
+export function pragma(db: DatabaseSync, name: 'page_count' | 'freelist_count' | 'page_size' | 'auto_vacuum'): number {
+  return Number(Object.values(db.prepare(`PRAGMA ${name}`).get() ?? {})[0] ?? 0)
+}

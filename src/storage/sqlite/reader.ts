@@ -12,7 +12,7 @@ import type { Leftover } from '../../log/upkeep.ts'
 import { runId, sessionId, userId } from '../../domain/ids.ts'
 import { READ_EVENTS_MAX } from '../../log/store.ts'
 import { decodePlaces, placesFrom, type Place } from './places.ts'
-import { FEED_HEAD, lifeOf } from './meta.ts'
+import { FEED_HEAD, lifeOf, pragma } from './meta.ts'
 import { decodeBatches, decodeState, type BatchRow, type StreamRow } from './rows.ts'
 import { SPAN_MAX } from './packer.ts'
 import { Segments, type Piece } from './segments.ts'
@@ -165,6 +165,19 @@ export class Reader {
 
   feedHead(): number {
     return (this.#feedHead.get() as { feed: number }).feed
+  }
+
+  idleSessions(sinceMs: number, limit: number): readonly SessionId[] {
+    const sql = `SELECT n.id FROM session n JOIN stream s ON s.key = n.key
+      WHERE n.updated_at_ms <= ? AND s.run_id IS NULL ORDER BY n.updated_at_ms, n.id LIMIT ?`
+    return this.db
+      .prepare(sql)
+      .all(sinceMs, limit)
+      .map(({ id }) => sessionId(String(id)))
+  }
+
+  usedBytes(): number {
+    return oneMoment(this.db, () => (pragma(this.db, 'page_count') - pragma(this.db, 'freelist_count')) * pragma(this.db, 'page_size'))
   }
 
   /** Erased sessions whose files may still be there. */

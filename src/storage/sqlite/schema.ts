@@ -103,6 +103,7 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX orphan_unswept ON orphan (segment) WHERE swept = 0;
   CREATE TABLE leftover (id TEXT PRIMARY KEY, segment INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+  CREATE INDEX session_idle ON session (updated_at_ms, id);
   CREATE TABLE pack (last INTEGER PRIMARY KEY, first INTEGER NOT NULL) STRICT;
   CREATE TABLE pack_due (
     key INTEGER PRIMARY KEY,

@@ -31,6 +31,8 @@ function perform(request: Request): unknown {
       return writer.pruneIdempotency(request.beforeMs)
     case 'pack':
       return writer.pack(request.beforeMs)
+    case 'release':
+      return writer.release()
     case 'sweep':
       return writer.sweep()
     case 'forget':

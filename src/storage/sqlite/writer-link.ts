@@ -13,6 +13,7 @@ export interface WriterLink {
   pruneIdempotency(beforeMs: number): Promise<number>
   renewDriver(untilMs: number): Promise<void>
   sweep(): Promise<boolean>
+  release(): Promise<boolean>
   pack(beforeMs: number): Promise<boolean>
   forgetLeftover(id: string, upTo: number): Promise<void>
   close(): Promise<void>
@@ -27,6 +28,7 @@ export type Request =
   | { readonly type: 'prune'; readonly beforeMs: number }
   | { readonly type: 'renew'; readonly untilMs: number }
   | { readonly type: 'sweep' }
+  | { readonly type: 'release' }
   | { readonly type: 'pack'; readonly beforeMs: number }
   | { readonly type: 'forget'; readonly id: string; readonly upTo: number }
   | { readonly type: 'close' }
@@ -50,6 +52,7 @@ export function directWriter(options: WriterOptions): WriterLink {
     pruneIdempotency: async (beforeMs) => writer.pruneIdempotency(beforeMs),
     renewDriver: async (untilMs) => writer.renewDriver(untilMs),
     sweep: async () => writer.sweep(),
+    release: async () => writer.release(),
     pack: async (beforeMs) => writer.pack(beforeMs),
     forgetLeftover: async (id, upTo) => writer.forgetLeftover(id, upTo),
     close: async () => writer.close(),
@@ -108,6 +111,7 @@ export async function workerWriter(options: WriterOptions, onLost: (error: Convo
     pruneIdempotency: async (beforeMs) => (await ask({ type: 'prune', beforeMs })) as number,
     renewDriver: async (untilMs) => void (await ask({ type: 'renew', untilMs })),
     pack: async (beforeMs) => (await ask({ type: 'pack', beforeMs })) as boolean,
+    release: async () => (await ask({ type: 'release' })) as boolean,
     sweep: async () => (await ask({ type: 'sweep' })) as boolean,
     forgetLeftover: async (id, upTo) => void (await ask({ type: 'forget', id, upTo })),
     async close() {

@@ -19,7 +19,7 @@ import { messageOf } from '../../projection/transcript.ts'
 import { leaveMark, requireNewest, requireWhole } from './damage.ts'
 import { Eraser } from './erase.ts'
 import { HotStreams } from './hot.ts'
-import { FEED, FEED_HEAD, lifeOf } from './meta.ts'
+import { FEED, FEED_HEAD, lifeOf, pragma } from './meta.ts'
 import { keepFormat } from './maintenance/keep-format.ts'
 import { refold } from './maintenance/refold.ts'
 import { migrate } from './migrate.ts'
@@ -34,6 +34,13 @@ const CHECKPOINT_BYTES = 16 * 1024 * 1024
 const PRUNE_MAX = 10_000
 /** Memory for pages, in KiB. */
 const CACHE_KIB = 16 * 1024
+
+/** Pages that one step gives back: 1 MiB. Fewer free ones are left for what comes. */
+const RELEASE_PAGES = 256
+/** Part of the file that may be free. */
+const RELEASE_SHARE = 8
+/** SQLite's number for files whose free pages can be given back in steps (sqlite.org/pragma.html#pragma_auto_vacuum). */
+const INCREMENTAL = 2
 
 /** A write whose events may be encoded already. */
 export type EncodedWrite = Write & { readonly body?: string }
@@ -79,6 +86,8 @@ export class Writer {
     // Beside another process that writes, the log is never whole for two looks at it.
     if (!shared) requireWhole(file)
     this.#db = new DatabaseSync(file, { timeout: 5000 })
+    // Only a file without tables takes this; an older one gets it when it is rewritten (`db compact`).
+    if (pragma(this.#db, 'page_count') === 0) this.#db.exec(`PRAGMA auto_vacuum = ${INCREMENTAL}`)
     // locking_mode stays NORMAL: readers of this process have their own connections.
     this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${CACHE_KIB}`)
     // What is removed is overwritten: an erased session must not be found in the free pages of the file.
@@ -143,6 +152,14 @@ export class Writer {
     // What was removed still stands in the log of writes. A reader may be in the way; then it goes with the next copy.
     if (finished) this.checkpoint('TRUNCATE')
     return more
+  }
+
+  /** Gives a bounded part of the free pages back, where there are many. Answers whether there may be more. */
+  release(): boolean {
+    const isMany = () => pragma(this.#db, 'freelist_count') >= Math.max(RELEASE_PAGES, pragma(this.#db, 'page_count') / RELEASE_SHARE)
+    if (pragma(this.#db, 'auto_vacuum') !== INCREMENTAL || !isMany()) return false
+    this.#alone(() => this.#db.exec(`PRAGMA incremental_vacuum(${RELEASE_PAGES})`))
+    return isMany()
   }
 
   /** Packs a bounded part of a run that ended before `beforeMs`. Answers whether there may be more. */

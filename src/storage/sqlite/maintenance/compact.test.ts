@@ -46,6 +46,20 @@ describe('a log that is compacted', () => {
     await after.close()
   })
 
+  test('that an older version made can give its free pages back afterwards', async () => {
+    const folder = await filled()
+    const mode = (sql = '') => {
+      const db = new DatabaseSync(join(folder, 'convoke.db'))
+      db.exec(sql)
+      const { auto_vacuum: found } = db.prepare('PRAGMA auto_vacuum').get() as { auto_vacuum: number }
+      db.close()
+      return found
+    }
+    expect(mode('PRAGMA auto_vacuum = 0; VACUUM')).toBe(0)
+    await compact(folder, 1000)
+    expect(mode()).toBe(2)
+  })
+
   test('forgets idempotency keys that no longer count, and no others', async () => {
     const folder = await filled()
     expect(await compact(folder, 1000 + DAY_MS)).toMatchObject({ pruned: 0 })

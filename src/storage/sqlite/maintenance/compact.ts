@@ -1,5 +1,6 @@
 /** Writes a log anew without what was removed from it, and without idempotency keys that are too old to count. */
 import { DatabaseSync } from 'node:sqlite'
+import { pragma } from '../meta.ts'
 import { ConvokeError } from '../../../domain/errors.ts'
 import { IDEMPOTENCY_KEEP_MS } from '../../../log/store.ts'
 import { factsOf } from './backup.ts'
@@ -42,6 +43,8 @@ function writeAnew(file: string, prepared: string, beforeMs: number): number {
   try {
     const pruned = Number(db.prepare('DELETE FROM idempotency WHERE at_ms < ?').run(beforeMs).changes)
     // Into a file of the same folder: VACUUM in place needs as much again in the folder for temporary files, and in the write-ahead log.
+    // A file of an older version learns to give its free pages back in steps.
+    if (pragma(db, 'auto_vacuum') === 0) db.exec('PRAGMA auto_vacuum = 2')
     db.prepare('VACUUM INTO ?').run(prepared)
     const copy = openReadOnly(prepared, true)
     const problem =
