@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
@@ -52,6 +52,33 @@ describe('a tool of one’s own', () => {
     const wrong = payload(await run(url, 'call weather {"city": 5}'), 'tool_execution_completed')
     expect(wrong).toMatchObject({ is_error: true })
     expect(wrong?.['result']).toContain('city')
+  })
+
+  test.each([
+    ['answers', false],
+    ['throws', true],
+  ])('that %s more than an event holds has all of it in one file, and the event says where', async (_how, isError) => {
+    const whole = `${'Zeile ü '.repeat(20_000)}end`
+    const long = defineTool({
+      name: 'long',
+      description: 'Tells much.',
+      input: z.object({}),
+      readOnly: true,
+      run: async () => {
+        if (isError) throw new Error(whole)
+        return whole
+      },
+    })
+    const { url, data } = await start({ tools: [long] })
+    const found = await run(url, 'call long')
+    const said = payload(found, 'tool_execution_completed')
+    const text = String(said?.['result'])
+    expect([said?.['is_error'], Buffer.byteLength(text) <= 48 * 1024, text.endsWith('end')]).toEqual([isError, true, true])
+    const outputs = join(data, 'outputs', String(found[0]?.data.session_id))
+    const names = readdirSync(outputs)
+    expect(names).toHaveLength(1)
+    const file = join(outputs, names[0] ?? '')
+    expect([text.includes(file), readFileSync(file, 'utf8').endsWith(whole)]).toEqual([true, true])
   })
 
   test('that does more asks first; what it throws is an answer for the model', async () => {
