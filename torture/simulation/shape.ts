@@ -91,7 +91,7 @@ export function shapeOf(random: SeededRandom, seed: number): Shape {
     lateMs: some(0.15, () => random.pick([2, 50])),
     models: {
       failing: some(0.3, () => random.pick([0.1, 0.4])),
-      hanging: some(0.25, () => random.pick([0.1, 0.4])),
+      hanging: some(0.4, () => random.pick([0.2, 0.6])),
       deaf: some(0.25, () => random.pick([0.2, 1])),
       paceMs: random.pick([0, 1, 20, 100]),
       countingIds: random.chance(0.3),
