@@ -124,9 +124,17 @@ describe('a takeover', () => {
   })
 
   test('of a run that was interrupted too often is left to the rule for crash loops', () => {
-    const looping = [created('ask'), started, turn, claim(2), goOn, claim(3), claim(4)]
+    const looping = [created('ask'), started, turn, claim(2), resumeAsked, goOn, claim(3), claim(4), claim(5)]
     const interruptedAgain: StreamEvent = { type: 'AttemptStarted', runId: R1, turn: 1, attempt: 2, model: 'a/b' }
     expect(types(takeOver(given([...looping, interruptedAgain])))).toEqual(['RunClaimed'])
+  })
+
+  test('counts anew when a person said go on: whoever looks at each interruption is no crash loop', () => {
+    const begun: StreamEvent = { type: 'AttemptStarted', runId: R1, turn: 1, attempt: 2, model: 'a/b' }
+    const allowed = [resumeAsked, goOn]
+    const twice = [created('ask'), started, turn, claim(2), ...allowed, claim(3), begun, claim(4), ...allowed]
+    expect(given(twice).run?.takeovers).toBe(0)
+    expect(types(takeOver(given([...twice, claim(5), begun])))).toEqual(['RunClaimed', 'ResumeRequested'])
   })
 
   test('follows what the session wants now, not what it wanted when the run began', () => {

@@ -193,7 +193,8 @@ function evolveRun(state: SessionState, event: StreamEvent, position: Position):
     case 'ResumeRequested':
       return set({ resume: 'asked' })
     case 'ResumeDecided':
-      return event.action === 'resume' ? set({ resume: 'granted' }) : state
+      // A person looked at it: what failed before is no crash loop.
+      return event.action === 'resume' ? set({ resume: 'granted', takeovers: 0 }) : state
     case 'TurnStarted':
     case 'AttemptStarted':
       return { ...state, run: { ...goingOn(run), turn: event.turn, turnOpen: true, calling: true } }
