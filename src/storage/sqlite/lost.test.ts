@@ -2,6 +2,7 @@
 import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { expect, onTestFinished, test } from 'vitest'
 import type { ConvokeError } from '../../domain/errors.ts'
 import { sessionId } from '../../domain/ids.ts'
@@ -67,5 +68,24 @@ test('a log that cannot be opened is no log that was lost: the throw says so, an
   const lost: ConvokeError[] = []
   const open = () => openSqliteStore({ folder, random: systemRandom, onLost: (error) => lost.push(error) })
   await expect(open()).rejects.toMatchObject({ code: 'store_failed' })
+  expect(lost).toEqual([])
+})
+
+test('what is only looked after and fails for now ends nothing: commits go on', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'convoke-lost-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const lost: ConvokeError[] = []
+  const store = await openSqliteStore({ folder, random: systemRandom, onLost: (error) => lost.push(error) })
+  onTestFinished(() => store.close())
+  const idempotency = { scope: 's', key: 'k', fingerprint: 'f' }
+  await store.commit([{ ...create(sessionId(freshId())), idempotency }])
+  const other = new DatabaseSync(join(folder, 'convoke.db'))
+  // As a full disk does: the statement fails, and the log is as it was.
+  other.exec("CREATE TRIGGER full BEFORE DELETE ON idempotency BEGIN SELECT RAISE(ABORT, 'no room'); END")
+  await expect(store.pruneIdempotency(Number.MAX_SAFE_INTEGER)).rejects.toMatchObject({ code: 'store_unknown' })
+  other.exec('DROP TRIGGER full')
+  other.close()
+  await store.commit([create(sessionId(freshId()))])
+  expect(await store.pruneIdempotency(Number.MAX_SAFE_INTEGER)).toBe(1)
   expect(lost).toEqual([])
 })

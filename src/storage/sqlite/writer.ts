@@ -143,14 +143,14 @@ export class Writer {
 
   /** In a shared log: says that this driver lives until `untilMs`. */
   renewDriver(untilMs: number): void {
-    this.#setMeta(lifeOf(this.driver), String(untilMs))
+    this.#alone(() => this.#setMeta(lifeOf(this.driver), String(untilMs)))
   }
 
   /** Removes a bounded part of what erased sessions left. Answers whether there is more. */
   sweep(): boolean {
     const { more, finished } = this.#alone(() => this.#eraser.sweep())
-    // What was removed still stands in the log of writes. A reader may be in the way; then it goes with the next copy.
-    if (finished) this.checkpoint('TRUNCATE')
+    // What was removed still stands in the log of writes.
+    if (finished) this.#cutWal()
     return more
   }
 
@@ -180,8 +180,8 @@ export class Writer {
 
   /** Runs `work` in a transaction of its own. */
   #alone<T>(work: () => T): T {
-    this.#db.exec('BEGIN IMMEDIATE')
     try {
+      this.#db.exec('BEGIN IMMEDIATE')
       this.#meetOthers()
       const result = work()
       this.#db.exec('COMMIT')
@@ -190,6 +190,15 @@ export class Writer {
       this.#hot.clear()
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
       throw failureOf(error)
+    }
+  }
+
+  /** A reader may be in the way, or the disk full: then it goes with the next copy. @throws {ConvokeError} `store_failed` for a broken disk */
+  #cutWal(): void {
+    try {
+      this.checkpoint('TRUNCATE')
+    } catch (error) {
+      if (isDiskFailure(error)) throw failureOf(error)
     }
   }
 
@@ -204,7 +213,7 @@ export class Writer {
     const statement = this.#db.prepare(
       'DELETE FROM idempotency WHERE (scope, key) IN (SELECT scope, key FROM idempotency WHERE at_ms < ? ORDER BY at_ms LIMIT ?)',
     )
-    return Number(statement.run(beforeMs, PRUNE_MAX).changes)
+    return this.#alone(() => Number(statement.run(beforeMs, PRUNE_MAX).changes))
   }
 
   close(): void {

@@ -44,7 +44,8 @@ export function refold(db: DatabaseSync): void {
     db.prepare("INSERT INTO meta (name, value) VALUES ('state_version', ?) ON CONFLICT DO UPDATE SET value = excluded.value").run(String(STATE_VERSION))
     db.exec('COMMIT')
   } catch (error) {
-    db.exec('ROLLBACK')
+    // A full disk has taken it back already.
+    if (db.isTransaction) db.exec('ROLLBACK')
     throw error
   }
 }
