@@ -7,7 +7,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import type { ConvokeError } from '../../domain/errors.ts'
 import { sessionId } from '../../domain/ids.ts'
 import { systemRandom } from '../../system/random.ts'
-import { create, freshId } from '../../testing/writes.ts'
+import { ALICE, create, freshId } from '../../testing/writes.ts'
 import { openSqliteStore } from './store.ts'
 import { Writer } from './writer.ts'
 
@@ -77,8 +77,7 @@ test('what is only looked after and fails for now ends nothing: commits go on', 
   const lost: ConvokeError[] = []
   const store = await openSqliteStore({ folder, random: systemRandom, onLost: (error) => lost.push(error) })
   onTestFinished(() => store.close())
-  const idempotency = { scope: 's', key: 'k', fingerprint: 'f' }
-  await store.commit([{ ...create(sessionId(freshId())), idempotency }])
+  await store.commit([create(sessionId(freshId()), 'keyed', ALICE, { idempotency: { scope: 's', key: 'k', fingerprint: 'f' } })])
   const other = new DatabaseSync(join(folder, 'convoke.db'))
   // As a full disk does: the statement fails, and the log is as it was.
   other.exec("CREATE TRIGGER full BEFORE DELETE ON idempotency BEGIN SELECT RAISE(ABORT, 'no room'); END")
