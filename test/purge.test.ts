@@ -18,11 +18,11 @@ function setUp() {
   const clock = manualClock()
   const commands = createCommandService(committer, clock)
   const removed: string[] = []
-  const disk = { fails: false }
+  const disk = { fails: false, stuck: new Set<SessionId>() }
   const files = {
     count: async () => ({ workspace: 1, outputs: 2 }),
     async remove(session: SessionId, keep: ReadonlySet<string> = new Set()) {
-      if (disk.fails) throw new Error('the disk is full')
+      if (disk.fails || disk.stuck.has(session)) throw new Error('the disk is full')
       removed.push([session, ...keep].join(' '))
     },
   }
@@ -84,6 +84,20 @@ describe('a purge', () => {
     disk.fails = false
     await purger.tidy()
     expect([removed, await store.leftovers(9)]).toEqual([[s], []])
+  })
+
+  test('is done when its own files are gone, whatever becomes of another’s', async () => {
+    const { store, purger, removed, disk } = setUp()
+    const stuck = await Promise.all(Array.from({ length: 70 }, () => withOutputs(store, ['a.log'])))
+    disk.stuck = new Set(stuck)
+    for (const s of stuck) await expect(purger.purge(s, ALICE)).rejects.toThrow('the disk is full')
+    const s = await withOutputs(store, ['b.log'])
+    await purger.purge(s, ALICE)
+    expect(removed).toEqual([s])
+    await expect(purger.tidy()).rejects.toThrow('the disk is full')
+    disk.stuck = new Set()
+    await purger.tidy()
+    expect([removed.length, await store.leftovers(99)]).toEqual([71, []])
   })
 
   test('ends a run that waits for nobody at once, and one in a step when its driver has let it go', async () => {

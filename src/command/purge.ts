@@ -48,7 +48,7 @@ export interface Purger {
   purge(stream: SessionId, asker: Principal, idempotency?: Idempotency): Promise<Purged>
   /** Erases a session that is idle since `idleSinceMs`, by the server's own rules. `undefined` where it is not, or not any more. */
   expire(stream: SessionId, idleSinceMs: number): Promise<Receipt | undefined>
-  /** Removes what erased sessions left, in steps that hold nobody up. */
+  /** Removes what erased sessions left, in steps that hold nobody up. @throws what could not be removed, when everything else was */
   tidy(): Promise<void>
 }
 
@@ -61,19 +61,28 @@ export interface PurgerParts {
   readonly clock: Clock
 }
 
+/** What could not be removed, by session. */
+type Failures = ReadonlyMap<SessionId, unknown>
+
 /** A purger over a store. */
 export function createPurger(parts: PurgerParts): Purger {
   const { store, committer, files, clock } = parts
   // One at a time: two would only do the same twice.
-  let tidying = Promise.resolve()
-  const tidy = () => (tidying = tidying.catch(() => undefined).then(() => tidyUp(store, files)))
+  let tidying: Promise<Failures> = Promise.resolve(new Map())
+  const tidyAll = () => (tidying = tidying.catch(() => undefined).then(() => tidyUp(store, files)))
+  const finish = async (stream: SessionId) => {
+    const failures = await tidyAll()
+    if (failures.has(stream)) throw failures.get(stream)
+  }
   return {
-    tidy,
+    async tidy() {
+      for (const failure of (await tidyAll()).values()) throw failure
+    },
     async expire(stream, idleSinceMs) {
       const counted = await files.count(stream)
       const [outcome] = await committer.commit([{ kind: 'erase', stream, asker: 'driver', atMs: clock.nowMs(), idleSinceMs, files: counted }])
       if (outcome?.kind !== 'erased') return undefined
-      await tidy()
+      await finish(stream)
       return outcome.receipt
     },
     async purge(stream, asker, idempotency) {
@@ -82,7 +91,7 @@ export function createPurger(parts: PurgerParts): Purger {
         const key = idempotency === undefined ? {} : { idempotency }
         const [outcome] = await committer.commit([{ kind: 'erase', stream, asker, atMs: clock.nowMs(), ...counted, ...key }])
         if (outcome?.kind === 'erased') {
-          await tidy()
+          await finish(stream)
           return { receipt: outcome.receipt, replayed: outcome.replayed }
         }
         const code = outcome?.kind === 'refused' ? outcome.code : 'internal_error'
@@ -116,19 +125,23 @@ async function endRun({ store, committer, commands, clock }: PurgerParts, stream
   await committer.commit([{ kind: 'decide', stream, command: { type: 'ForceCancel', runId: run.id }, asker: 'driver', atMs: clock.nowMs() }])
 }
 
-async function tidyUp(store: Store & Upkeep, files: SessionFiles): Promise<void> {
+/** Answers what could not be removed, and why: the files of one session must not keep those of the others. */
+async function tidyUp(store: Store & Upkeep, files: SessionFiles): Promise<Failures> {
   while (await store.sweep());
+  const failures = new Map<SessionId, unknown>()
   for (;;) {
-    const leftovers = await store.leftovers(LEFTOVERS)
-    for (const leftover of leftovers) {
-      const needed = await neededOutputs(store, leftover)
-      // The fork was erased meanwhile: what is needed now is asked for by whoever erased it.
-      if (needed === undefined) continue
-      await files.remove(leftover.stream, needed)
-      await store.forgetLeftover(leftover)
-    }
-    if (leftovers.length < LEFTOVERS) return
+    const leftovers = (await store.leftovers(LEFTOVERS + failures.size)).filter(({ stream }) => !failures.has(stream))
+    for (const leftover of leftovers) await removeFiles(store, files, leftover).catch((error: unknown) => failures.set(leftover.stream, error))
+    if (leftovers.length < LEFTOVERS) return failures
   }
+}
+
+async function removeFiles(store: Store & Upkeep, files: SessionFiles, leftover: Leftover): Promise<void> {
+  const needed = await neededOutputs(store, leftover)
+  // The fork was erased meanwhile: what is needed now is asked for by whoever erased it.
+  if (needed === undefined) return
+  await files.remove(leftover.stream, needed)
+  await store.forgetLeftover(leftover)
 }
 
 /** Names of the outputs that a fork's history speaks of; `undefined` where the fork is gone. @see P2 */
