@@ -250,3 +250,20 @@ test('a file becomes smaller when much of it is free, in steps, between commits'
   await store.close()
   expect([before > 3_000_000, size() < before / 4, steps > 1]).toEqual([true, true, true])
 })
+
+test('an erasure does not wait for whoever reads the log for long', async () => {
+  const folder = join(root, 'read')
+  const store = await open(folder)
+  const { stream, run } = await running(store)
+  await store.commit([finish(stream, run, 1)])
+  const reader = new DatabaseSync(join(folder, 'convoke.db'), { readOnly: true })
+  reader.exec('BEGIN')
+  expect(reader.prepare('SELECT count(*) AS n FROM stream').get()).toEqual({ n: 1 })
+  await store.commit([{ kind: 'erase', stream, asker: 'driver', atMs: 1 }])
+  const began = performance.now()
+  while (await store.sweep());
+  expect(performance.now() - began).toBeLessThan(2500)
+  expect(reader.prepare('SELECT count(*) AS n FROM stream').get()).toEqual({ n: 1 })
+  reader.close()
+  await store.close()
+})

@@ -35,6 +35,8 @@ const PRUNE_MAX = 10_000
 /** Memory for pages, in KiB. */
 const CACHE_KIB = 16 * 1024
 
+/** How long a statement waits for another process, in ms. */
+const BUSY_MS = 5000
 /** Pages that one step gives back: 1 MiB. Fewer free ones are left for what comes. */
 const RELEASE_PAGES = 256
 /** Part of the file that may be free. */
@@ -85,7 +87,7 @@ export class Writer {
     this.#file = file
     // Beside another process that writes, the log is never whole for two looks at it.
     if (!shared) requireWhole(file)
-    this.#db = new DatabaseSync(file, { timeout: 5000 })
+    this.#db = new DatabaseSync(file, { timeout: BUSY_MS })
     // Only a file without tables takes this; an older one gets it when it is rewritten (`db compact`).
     if (pragma(this.#db, 'page_count') === 0) this.#db.exec(`PRAGMA auto_vacuum = ${INCREMENTAL}`)
     // locking_mode stays NORMAL: readers of this process have their own connections.
@@ -195,10 +197,14 @@ export class Writer {
 
   /** A reader may be in the way, or the disk full: then it goes with the next copy. @throws {ConvokeError} `store_failed` for a broken disk */
   #cutWal(): void {
+    // A long look of another process must not hold commits up.
+    this.#db.exec('PRAGMA busy_timeout = 0')
     try {
       this.checkpoint('TRUNCATE')
     } catch (error) {
       if (isDiskFailure(error)) throw failureOf(error)
+    } finally {
+      this.#db.exec(`PRAGMA busy_timeout = ${BUSY_MS}`)
     }
   }
 
