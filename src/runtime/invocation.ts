@@ -76,6 +76,8 @@ export class Invocation {
   /** Names it without holding it. */
   readonly token = Symbol('invocation')
   readonly voice = new Voice()
+  /** Who takes messages in: one at a time, so that none is taken twice. */
+  readonly inbox = new Voice()
   /** What is said in a step now. */
   speaking: Speaking | undefined
   /** Questions that are not asked yet, and the write that will ask them. */

@@ -11,14 +11,16 @@ export async function takeMessages(invocation: Invocation): Promise<readonly Arr
   const key = invocation.next('messages')
   const known = journal.steps.get(key)
   if (known !== undefined) return (known.result as readonly string[]).flatMap((id) => arrived(journal.taken.get(id)))
-  const waiting = journal.waiting
-  await invocation.record(...waiting.map(({ messageId, delivery, message }) => ({ type: 'MessageAdded', messageId, runId, message, delivery }) as const), {
-    type: 'StepCompleted',
-    runId,
-    key,
-    result: waiting.map(({ messageId }) => messageId),
+  return invocation.inbox.hold(async () => {
+    const waiting = journal.waiting
+    await invocation.record(...waiting.map(({ messageId, delivery, message }) => ({ type: 'MessageAdded', messageId, runId, message, delivery }) as const), {
+      type: 'StepCompleted',
+      runId,
+      key,
+      result: waiting.map(({ messageId }) => messageId),
+    })
+    return waiting.flatMap(arrived)
   })
-  return waiting.flatMap(arrived)
 }
 
 function arrived(message: WaitingMessage | undefined): readonly ArrivedMessage[] {

@@ -1,5 +1,4 @@
-/** Who speaks: one at a time, in the order of asking. */
-/** The voice of one invocation. What holds it: see `speech.ts`. */
+/** Held by one at a time, in the order of asking. What holds the voice of an invocation: see `speech.ts`. */
 export class Voice {
   #free: Promise<void> = Promise.resolve()
 

@@ -283,3 +283,20 @@ test('messages that arrive are taken in where the function asks for them, the sa
   expect(seen).toEqual([0, both, 0, both, ['still there?']])
   expect((await next.events('RunStarted')).length).toBe(1)
 })
+
+test('a message is taken in once, also where branches ask side by side', async () => {
+  const wait = gate()
+  const seen: unknown[] = []
+  const r = await own(async (ctx) => {
+    await ctx.step('first', () => wait.passed)
+    const taken = await Promise.all([ctx.messages(), ctx.messages()])
+    seen.push(taken.map((messages) => messages.map(({ text }) => text)))
+  })
+  await r.send('go')
+  await r.until('StepStarted')
+  await r.steer('faster')
+  wait.open()
+  await r.ended()
+  expect(seen).toEqual([[['faster'], []]])
+  expect((await r.events('MessageAdded')).map(({ message }) => message.content)).toEqual(['go', 'faster'])
+})
