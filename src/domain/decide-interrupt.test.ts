@@ -87,6 +87,13 @@ describe('a takeover', () => {
     expect(types(takeOver(given([created('fail'), ...run]))).slice(-2)).toEqual(['TurnCompleted', 'RunFailed'])
   })
 
+  test.each(Object.entries(IN_A_STEP))('of a run %s that was cancelled asks nobody and fails nothing: the cancel was accepted', (_where, run) => {
+    const cancelled: StreamEvent = { type: 'CancelRequested', runId: R1, by: ALICE.user }
+    for (const wish of [undefined, 'resume', 'ask', 'fail'] as const) {
+      expect(types(takeOver(given([created(wish), ...run, cancelled])))).toEqual(['RunClaimed'])
+    }
+  })
+
   test('that fails a run gives each of its calls a result, and says why (I3)', () => {
     expect(takeOver(given([created('fail'), ...(IN_A_STEP['running a tool'] ?? [])])).slice(1)).toEqual([
       {

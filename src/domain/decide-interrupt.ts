@@ -27,9 +27,12 @@ export function decideClaim(state: SessionState, command: ClaimRun): Decision {
   return { events: [claimed, ...interrupted(state, run, command.driver, fence)], reply: { runId: run.id } }
 }
 
-/** What the session wants for a run whose driver died in a step. A crash loop ends by its own rule; a person who said "go on" is not asked again. */
+/**
+ * What the session wants for a run whose driver died in a step. A crash loop ends by its own rule; a cancel that was accepted is carried out by the new
+ * driver; a person who said "go on" is not asked again.
+ */
 function interrupted(state: SessionState, run: ActiveRun, driver: number, fence: number): readonly StreamEvent[] {
-  if (!hasOpenStep(state) || run.resume === 'granted' || run.takeovers >= TAKEOVERS_MAX) return []
+  if (!hasOpenStep(state) || run.cancelling || run.resume === 'granted' || run.takeovers >= TAKEOVERS_MAX) return []
   switch (state.onInterrupt ?? 'resume') {
     case 'resume':
       return []
