@@ -150,6 +150,7 @@ async function assembleOver(store: Store & SessionReads & Upkeep, options: Assem
       for (const listener of listeners) listener.cut()
     } finally {
       await stopChores()
+      await purger.close()
       await store.close()
     }
   }

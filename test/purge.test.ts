@@ -26,7 +26,8 @@ function setUp() {
       removed.push([session, ...keep].join(' '))
     },
   }
-  return { store, committer, clock, removed, disk, purger: createPurger({ store, committer, commands, files, clock }) }
+  const next = () => createPurger({ store, committer, commands, files, clock })
+  return { store, committer, clock, removed, disk, next, purger: next() }
 }
 
 /** A session with a run per output: each 5 events, the output at position 5 of 1 + 5 n. */
@@ -73,6 +74,17 @@ describe('a purge', () => {
     const s = await withOutputs(store, [])
     await expect(purger.purge(s, BOB)).rejects.toMatchObject({ code: 'not_found' })
     expect([removed, await store.head(s)]).toEqual([[], 1])
+  })
+
+  test('that a stop meets is finished by the next start, and holds the stop no longer than a step', async () => {
+    const { store, purger, removed, next } = setUp()
+    const s = await withOutputs(store, ['a.log'])
+    const purged = purger.purge(s, ALICE)
+    await Promise.all([purged, purger.close()])
+    expect(removed).toEqual([])
+    expect(await store.head(s)).toBeUndefined()
+    await next().tidy()
+    expect(removed).toEqual([s])
   })
 
   test('whose files cannot be removed now is finished later', async () => {

@@ -50,6 +50,8 @@ export interface Purger {
   expire(stream: SessionId, idleSinceMs: number): Promise<Receipt | undefined>
   /** Removes what erased sessions left, in steps that hold nobody up. @throws what could not be removed, when everything else was */
   tidy(): Promise<void>
+  /** Ends what is being removed after its present step: the next start goes on with it (P1). Resolves when nothing is under way. */
+  close(): Promise<void>
 }
 
 /** What a purger works with. */
@@ -69,12 +71,18 @@ export function createPurger(parts: PurgerParts): Purger {
   const { store, committer, files, clock } = parts
   // One at a time: two would only do the same twice.
   let tidying: Promise<Failures> = Promise.resolve(new Map())
-  const tidyAll = () => (tidying = tidying.catch(() => undefined).then(() => tidyUp(store, files)))
+  let closed = false
+  const tidyAll = () => (tidying = tidying.catch(() => undefined).then(() => tidyUp(store, files, () => closed)))
   const finish = async (stream: SessionId) => {
     const failures = await tidyAll()
     if (failures.has(stream)) throw failures.get(stream)
   }
   return {
+    async close() {
+      closed = true
+      // Whoever asked for it was told what failed.
+      await tidying.catch(() => undefined)
+    },
     async tidy() {
       for (const failure of (await tidyAll()).values()) throw failure
     },
@@ -126,14 +134,15 @@ async function endRun({ store, committer, commands, clock }: PurgerParts, stream
 }
 
 /** Answers what could not be removed, and why: the files of one session must not keep those of the others. */
-async function tidyUp(store: Store & Upkeep, files: SessionFiles): Promise<Failures> {
-  while (await store.sweep());
+async function tidyUp(store: Store & Upkeep, files: SessionFiles, isClosed: () => boolean): Promise<Failures> {
   const failures = new Map<SessionId, unknown>()
-  for (;;) {
+  while (!isClosed() && (await store.sweep()));
+  while (!isClosed()) {
     const leftovers = (await store.leftovers(LEFTOVERS + failures.size)).filter(({ stream }) => !failures.has(stream))
     for (const leftover of leftovers) await removeFiles(store, files, leftover).catch((error: unknown) => failures.set(leftover.stream, error))
-    if (leftovers.length < LEFTOVERS) return failures
+    if (leftovers.length < LEFTOVERS) break
   }
+  return failures
 }
 
 async function removeFiles(store: Store & Upkeep, files: SessionFiles, leftover: Leftover): Promise<void> {
