@@ -67,7 +67,8 @@ export class Replay {
     try {
       // What a dead process was saying does not count: it is said again, or not at all.
       if (journal.textFrom !== undefined) await context.record(...supersededBy(journal))
-      this.#invoke()
+      // A cancel that was accepted before this process came ends the run: nothing of it is done any more.
+      if (!context.signal.aborted) this.#invoke()
       for (;;) {
         const seen = this.#pokes
         if (await this.#next()) return

@@ -117,6 +117,8 @@ async function runOnce<T>(invocation: Invocation, { key, fn, timeoutMs }: Step<T
     })
   })
   try {
+    // A cancel may have come while the intent was written: then nothing begins.
+    context.signal.throwIfAborted()
     const work = withinStep.run(key, async () => fn({ attempt, signal, emit: (text) => speech.say(text), speech }))
     return { result: jsonOf(await Promise.race([work, timeout]), `the result of the step ${key}`) }
   } catch (error) {

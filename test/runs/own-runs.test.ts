@@ -111,6 +111,35 @@ describe('a session that says what happens with interrupted runs', () => {
 })
 
 describe('a cancel', () => {
+  test('that was accepted before the process died holds in the next one: no step begins any more', async () => {
+    const did: string[] = []
+    const isCancel = (write: Write | undefined) => write?.kind === 'decide' && write.command.type === 'CancelRun'
+    const r = await own(
+      async (ctx) => {
+        did.push('invoked')
+        await ctx.step('a', { repeatable: true }, ({ attempt }) => (did.push(`a ${attempt}`), attempt === 1 ? NEVER : undefined))
+      },
+      { fateOf: (_commit, [write]) => (isCancel(write) ? 'cut-after' : 'pass') },
+    )
+    await r.send('go')
+    await r.until('StepStarted')
+    void r.cancel()
+    await r.store.cut
+    const next = await r.restart()
+    expect(await next.ended(r.run)).toMatchObject({ type: 'RunCompleted', stopReason: 'cancelled' })
+    expect(did).toEqual(['invoked', 'a 1'])
+  })
+
+  test('that comes right behind the intent of a step is heard before the step begins', async () => {
+    const did: string[] = []
+    const r = await own((ctx) => ctx.step('a', () => void did.push('a')))
+    r.committer.watch(({ events }) => {
+      if (events.some(({ type }) => type === 'StepStarted')) void r.cancel()
+    })
+    expect(await endOf(r)).toMatchObject({ stopReason: 'cancelled' })
+    expect(did).toEqual([])
+  })
+
   test('rejects what is under way, and ends the run as soon as its steps have ended', async () => {
     const thrown: unknown[] = []
     const r = await own(async (ctx) => {
