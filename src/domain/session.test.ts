@@ -247,7 +247,7 @@ describe('a takeover', () => {
 
   test.each<[string, StreamEvent, number]>([
     ['the result of a step', S.StepCompleted, 0],
-    ['a reading of the clock', INSTANT, 0],
+    ['a reading of the clock', INSTANT, 1],
     ['a failure', S.StepFailed, 0],
     ['the word that a step was interrupted', INTERRUPTED, 1],
     ['the start of a step', S.StepStarted, 1],

@@ -210,7 +210,8 @@ function evolveRun(state: SessionState, event: StreamEvent, position: Position):
     case 'StepStarted':
       return { ...state, run: withSteps(goingOn(run), 1) }
     case 'StepCompleted':
-      return finishedStep(event.attempt === undefined ? state : { ...state, run: withSteps(run, -1) })
+      // What an agent says or looks at is no step: one that says something between two crashes is a crash loop all the same.
+      return event.attempt === undefined ? state : finishedStep({ ...state, run: withSteps(run, -1) })
     case 'StepFailed':
       // An interrupted one is none of this driver's: the claim forgot it, and nothing was achieved.
       return event.code === 'step_interrupted' ? state : finishedStep({ ...state, run: withSteps(run, -1) })

@@ -263,3 +263,20 @@ test('an agent that brings the server down again and again ends as failed', asyn
   await settle()
   expect(await r.ended(run)).toMatchObject({ type: 'RunFailed', code: 'crash_loop' })
 })
+
+test('nor does it help an agent that says something between two crashes', async () => {
+  let r = await own(async (ctx) => {
+    for (let turn = 1; ; turn++) {
+      await ctx.step(`try:${turn}`, () => NEVER).catch(() => undefined)
+      await ctx.emit(`once more, at ${ctx.now()}`)
+    }
+  })
+  await r.send('go')
+  const { run } = r
+  for (let life = 1; life <= 4; life++) {
+    await r.until('StepStarted', life)
+    r = await r.restart()
+  }
+  await settle()
+  expect(await r.events('RunFailed')).toMatchObject([{ runId: run, code: 'crash_loop' }])
+})
