@@ -7,7 +7,8 @@ import { openStream, type TestStream } from '../../test/support/stream.ts'
 import { json, newSession, say } from '../../bench/support/http.ts'
 import { startChild, startedChild, wrongInRefusal, type Child, type ChildOptions } from '../faults/child.ts'
 import { startDripModel } from '../faults/drip.ts'
-import { eventually, pause, said, Undo, within } from '../faults/lines.ts'
+import { eventually, elapsed, within } from '../support/wait.ts'
+import { said, Undo } from '../support/undo.ts'
 import { nameOf, wrongInLog, type Shown } from '../faults/log-check.ts'
 import { logOf, runsEnded } from '../faults/wire.ts'
 import type { SmallDisk } from './small-disk.ts'
@@ -62,7 +63,7 @@ async function once(scene: Scene, label: string): Promise<void> {
   const runs = await Promise.all([1, 2, 3].map(async () => ({ id: await create(scene) })))
   const readers = await Promise.all(runs.map(({ id }) => openStream(url, `/v1/sessions/${id}/events?after=0&events=all`)))
   for (const { id } of runs) await say(url, id, LONG_RUN)
-  await pause(600)
+  await elapsed(600)
   disk.fill()
   try {
     const until = Date.now() + FULL_MS
@@ -72,7 +73,7 @@ async function once(scene: Scene, label: string): Promise<void> {
       await command(scene, label, 'PATCH', `/v1/sessions/${id}`, { title: `${label} ${Date.now()}` })
       // Reading goes on.
       if ((await ask(url, 'GET', `/v1/sessions/${id}`)).status !== 200) lost.push(`${label}: a session cannot be read`)
-      await pause(50)
+      await elapsed(50)
     }
     if (!child.alive) throw new Error(`${label}: the server ended: ${child.said}`)
   } finally {
@@ -122,7 +123,7 @@ async function restarts({ disk, child, acknowledged, lost }: Scene, options: Chi
   const label = disk.how
   const id = [...acknowledged][0] as string
   await say(child.url, id, LONG_RUN).catch(() => undefined)
-  await pause(300)
+  await elapsed(300)
   disk.fill()
   await child.kill('SIGKILL')
   const start = await startChild(options)

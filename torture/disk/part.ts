@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Part, PartOptions, PartResult } from '../part.ts'
-import { chance, said, Undo } from '../faults/lines.ts'
+import { numbersOf } from '../support/chance.ts'
+import { said, Undo } from '../support/undo.ts'
 import { buildBase } from './base.ts'
 import { fillDisk, limitFiles } from './full.ts'
 import { refusedFolders } from './refused.ts'
@@ -32,7 +33,7 @@ async function torture({ seed, form, say }: PartOptions, undo: Undo): Promise<Pa
   undo.add(() => rmSync(scratch, { recursive: true, force: true }))
   const base = await buildBase(join(scratch, 'base'))
   say(`a log of ${base.shown.size} sessions and ${base.feed.length} batches`)
-  const tally: Tally = { base, random: chance(seed), lost: [], counts: new Map() }
+  const tally: Tally = { base, random: numbersOf(seed), lost: [], counts: new Map() }
   const { tears, perTable, share, fills } = TIMES[form]
   const refused = await refusedFolders(base, tally.lost)
   for (const what of refused.skipped) say(`not tried here, for want of privileges: ${what}`)

@@ -4,7 +4,7 @@ import { chmodSync, chownSync, cpSync, mkdirSync, readdirSync, rmSync } from 'no
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { startChild, startedChild, wrongInRefusal } from '../faults/child.ts'
-import { said } from '../faults/lines.ts'
+import { said } from '../support/undo.ts'
 import type { Base } from './base.ts'
 
 /** Nobody: a user whom permissions bind, unlike root. */

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Undo } from '../faults/lines.ts'
+import type { Undo } from '../support/undo.ts'
 
 /** Size of the mounted disk: more than the logs here need, in MB. */
 const DISK_MB = 24

@@ -1,6 +1,6 @@
 /** The few requests that the parts about faults from outside make. */
 import { json } from '../../bench/support/http.ts'
-import { eventually } from './lines.ts'
+import { eventually } from '../support/wait.ts'
 import { nameOf, type Shown } from './log-check.ts'
 
 /** All events of a session up to its head of now. */

@@ -18,7 +18,7 @@ import { systemRandom } from '../../src/system/random.ts'
 import { askTools, scriptedModels, stop, text, toolCall, type Line } from '../../src/testing/scripted-model.ts'
 import { scriptedTool } from '../../src/testing/scripted-tool.ts'
 import { TESTER } from '../../src/testing/run-kit.ts'
-import { pause } from '../faults/lines.ts'
+import { elapsed } from '../support/wait.ts'
 import { DRIVER_TTL_MS, TOKEN_MS, TOKENS } from './figures.ts'
 
 const [folder = '', name = '', ledger = ''] = process.argv.slice(2)
@@ -38,7 +38,7 @@ function paced(first: boolean): readonly Line[] {
 const note: Tool = scriptedTool('note', {
   async run({ toolCallId }) {
     appendFileSync(ledger, `${toolCallId} ${store.driver}\n`)
-    await pause(TOKEN_MS * 4)
+    await elapsed(TOKEN_MS * 4)
     return 'noted'
   },
 })
@@ -61,7 +61,7 @@ function slow(model: Awaited<ReturnType<typeof models.get>>): typeof model {
     id: model.id,
     async *stream(request) {
       for await (const part of model.stream(request)) {
-        if (part.type === 'text_delta') await pause(TOKEN_MS)
+        if (part.type === 'text_delta') await elapsed(TOKEN_MS)
         request.signal.throwIfAborted()
         yield part
       }

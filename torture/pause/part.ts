@@ -16,7 +16,8 @@ import { sessionId } from '../../src/domain/ids.ts'
 import { openSqliteStore } from '../../src/storage/sqlite/store.ts'
 import { systemRandom } from '../../src/system/random.ts'
 import { TESTER } from '../../src/testing/run-kit.ts'
-import { chance, eventually, pause } from '../faults/lines.ts'
+import { numbersOf } from '../support/chance.ts'
+import { eventually, elapsed } from '../support/wait.ts'
 import { lateWrites, startProcess, type DriverProcess } from './processes.ts'
 
 /** Pauses. */
@@ -52,7 +53,7 @@ export const pausePart: Part = {
 }
 
 async function rounds({ seed, form, say }: PartOptions, folder: string, store: Store, processes: readonly DriverProcess[]): Promise<PartResult> {
-  const random = chance(seed)
+  const random = numbersOf(seed)
   const sessions: SessionId[] = []
   let taken = 0
   for (let round = 1; round <= ROUNDS[form]; round++) {
@@ -64,12 +65,12 @@ async function rounds({ seed, form, say }: PartOptions, folder: string, store: S
     )
     for (const session of fresh) victim.speak(session)
     await eventually(TAKEOVER_MS_MAX, 'a start', async () => ((await running(store, fresh, victim.driver)) >= SESSIONS / 2 ? true : undefined))
-    await pause(random() * 1500)
+    await elapsed(random() * 1500)
     await stopOutsideCommit(victim, folder)
     await eventually(TAKEOVER_MS_MAX, 'a takeover', async () => ((await running(store, fresh, victim.driver)) === 0 ? true : undefined))
     taken += await running(store, fresh, other.driver)
     victim.signal('SIGCONT')
-    await pause(AWAKE_MS)
+    await elapsed(AWAKE_MS)
     say(`round ${round}: ${victim.name} was paused, ${await running(store, fresh, other.driver)} runs go on in ${other.name}`)
   }
   await eventually(TAKEOVER_MS_MAX * 2, 'the end of all runs', async () => ((await unfinished(store)) === 0 ? true : undefined))
@@ -101,7 +102,7 @@ async function stopOutsideCommit(victim: DriverProcess, folder: string): Promise
       const free = await eventually(LOCK_MS, 'the lock', isFree).catch(() => false)
       if (free) return
       victim.signal('SIGCONT')
-      await pause(7)
+      await elapsed(7)
     }
   } finally {
     db.close()

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Recorded } from '../../src/domain/event.ts'
-import { eventually } from '../faults/lines.ts'
+import { eventually } from '../support/wait.ts'
 
 /** How long a process may take to start or to end, in ms. */
 const PATIENCE_MS = 20_000

@@ -12,7 +12,9 @@ import { json } from '../../bench/support/http.ts'
 import { quantile, inParallel } from '../../bench/support/measure.ts'
 import { defineTool, Server } from '../../src/index.ts'
 import { wrongInLog, wrongInTranscript, nameOf, payloadOf, type Shown } from '../faults/log-check.ts'
-import { chance, pause, said, Undo, within } from '../faults/lines.ts'
+import { numbersOf } from '../support/chance.ts'
+import { elapsed, within } from '../support/wait.ts'
+import { said, Undo } from '../support/undo.ts'
 import { logOf, runsEnded } from '../faults/wire.ts'
 import { COMPATIBLE } from './compatible.ts'
 import { EVERYWHERE } from './everywhere.ts'
@@ -94,7 +96,7 @@ async function torture({ seed, form, say }: PartOptions, undo: Undo): Promise<Pa
     undo.add(() => process.off(name, onCrash))
   }
   const cases = WIRES.flatMap((wire) => [...EVERYWHERE, ...(wire === 'openai-compatible' ? COMPATIBLE : [])].map((fault) => ({ wire, fault })))
-  const random = chance(seed)
+  const random = numbersOf(seed)
   const cancels = (form === 'long' ? 8 : 1) * cases.length
   const work = [
     ...cases.map(
@@ -168,7 +170,7 @@ async function cancelIt(world: World, wire: FakeWire, fault: Fault, afterMs: num
   try {
     const { model, id, say } = await begin(world, wire, fault, 'cancel')
     const { run_id } = await say('go')
-    await pause(afterMs)
+    await elapsed(afterMs)
     const answer = await json<{ status?: string }>(`${world.url}/v1/sessions/${id}/cancel`, 'POST', { run_id })
     if (answer.status !== 'cancelled' && answer.status !== 'cancelling') world.lost.push(`${label}: the cancel answered ${JSON.stringify(answer)}`)
     await within(RUN_MS, label, runsEnded(world.url, id, 1, RUN_MS))

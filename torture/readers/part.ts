@@ -8,7 +8,9 @@ import { newSession, say as send } from '../../bench/support/http.ts'
 import { ask } from '../../test/support/http.ts'
 import { handlesOf, memoryOf, startedChild, type Child } from '../faults/child.ts'
 import { startDripModel } from '../faults/drip.ts'
-import { chance, eventually, pause, said, Undo, within } from '../faults/lines.ts'
+import { numbersOf } from '../support/chance.ts'
+import { eventually, elapsed, within } from '../support/wait.ts'
+import { said, Undo } from '../support/undo.ts'
 import { openReader } from './reader.ts'
 import { longLog, stallReaders } from './stalled.ts'
 import { besideCommands, p50p99, replayStorm, storm, type Target } from './storm.ts'
@@ -56,7 +58,7 @@ async function torture({ seed, form, say }: PartOptions, undo: Undo): Promise<Pa
   const child = await startedChild({ data, config: { ...model.config, limits: { requestMs: 5000 } } })
   undo.add(() => child.kill('SIGKILL'))
   const { session, head } = await longLog(child.url, LONG_LOG_WORDS)
-  const target: Target = { url: child.url, session, head, random: chance(seed) }
+  const target: Target = { url: child.url, session, head, random: numbersOf(seed) }
   const drips = await dripReaders(target, sizes.drips, undo)
 
   const stalled = await stallReaders(child, sizes.stalled)
@@ -70,7 +72,7 @@ async function torture({ seed, form, say }: PartOptions, undo: Undo): Promise<Pa
   const witness = await liveWitness(child, undo)
   const joining = joiners(child.url, witness, target, lost)
   joining.catch(() => undefined)
-  const calm = p50p99(await besideCommands(target, lost, () => pause(2000)))
+  const calm = p50p99(await besideCommands(target, lost, () => elapsed(2000)))
   const counts = { kinds: new Map<string, number>() as ReadonlyMap<string, number>, replays: 0 }
   const stormy = p50p99(await besideCommands(target, lost, async () => (counts.kinds = await storm(target, PER_SECOND, sizes.stormMs))))
   const connections = [...counts.kinds.values()].reduce((sum, count) => sum + count, 0)
@@ -155,7 +157,7 @@ async function liveWitness({ url }: Child, undo: Undo): Promise<Witness> {
   const work = (async () => {
     while (!over) {
       await send(url, session, 'drip 200 2')
-      while ((await ask(url, 'GET', `/v1/sessions/${session}`)).json.session.run_status.state !== 'idle') await pause(50)
+      while ((await ask(url, 'GET', `/v1/sessions/${session}`)).json.session.run_status.state !== 'idle') await elapsed(50)
     }
   })()
   work.catch(() => undefined)
@@ -187,7 +189,7 @@ async function joiners(url: string, witness: Witness, target: Target, lost: stri
     while (!witness.over) {
       const reader = await openReader(url, witness.session, Math.floor(target.random() * (witness.position + 1)))
       try {
-        await Promise.race([reader.until(witness.position + JOINED_EVENTS), pause(JOINED_MS)])
+        await Promise.race([reader.until(witness.position + JOINED_EVENTS), elapsed(JOINED_MS)])
         lost.push(...reader.wrong.map((sentence) => `a reader that joined: ${sentence}`))
         joined++
       } finally {

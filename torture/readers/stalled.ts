@@ -2,7 +2,7 @@
 import { json, newSession, say } from '../../bench/support/http.ts'
 import { quantile } from '../../bench/support/measure.ts'
 import { memoryOf, type Child } from '../faults/child.ts'
-import { pause, within } from '../faults/lines.ts'
+import { elapsed, within } from '../support/wait.ts'
 import { runsEnded } from '../faults/wire.ts'
 import { openReader, openSocketReader, type Reader } from './reader.ts'
 
@@ -76,13 +76,13 @@ async function answer(child: Child, stalling: number, lost: string[]): Promise<{
     return { memory, latencies }
   } finally {
     for (const reader of [...stalled, ...quick]) reader.close()
-    await pause(100)
+    await elapsed(100)
   }
 }
 
 async function leastMemory({ pid }: Child): Promise<number> {
   let least = Infinity
-  for (const until = Date.now() + LOOK_MS; Date.now() < until; await pause(100)) least = Math.min(least, memoryOf(pid))
+  for (const until = Date.now() + LOOK_MS; Date.now() < until; await elapsed(100)) least = Math.min(least, memoryOf(pid))
   return least
 }
 
@@ -91,7 +91,7 @@ async function runsEndedQuietly(url: string, session: string): Promise<void> {
   for (;;) {
     const { session: found } = await json<{ session: { run_status: { state: string } } }>(`${url}/v1/sessions/${session}`)
     if (found.run_status.state === 'idle' || found.run_status.state === 'failed') return
-    await pause(100)
+    await elapsed(100)
   }
 }
 

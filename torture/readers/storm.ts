@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { quantile } from '../../bench/support/measure.ts'
-import { pause, within } from '../faults/lines.ts'
+import { elapsed, within } from '../support/wait.ts'
 import { openReader } from './reader.ts'
 
 /** Pieces of a second in which connections are begun. */
@@ -61,7 +61,7 @@ export async function storm(target: Target, perSecond: number, ms: number): Prom
       begun++
       ;(RUDE[name] as Rude)(opened(target, open), target)
     }
-    await pause(TICK_MS)
+    await elapsed(TICK_MS)
   }
   for (const stop of slow) stop()
   for (const socket of open) socket.destroy()

@@ -13,20 +13,24 @@ export interface Chance {
 
 /** The choices of `seed`; `path` names whose they are, so that one asker's do not shift another's. */
 export function chanceOf(seed: number, ...path: readonly (string | number)[]): Chance {
-  let state = hashOf([seed, ...path].join('/'))
-  const next = () => {
-    // mulberry32
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
+  const next = numbersOf(hashOf([seed, ...path].join('/')))
   const between = (from: number, to: number) => from + Math.floor(next() * (to - from + 1))
   return {
     next,
     between,
     hit: (share) => next() < share,
     pick: <T>(list: readonly T[]) => list[between(0, list.length - 1)] as T,
+  }
+}
+
+/** Numbers in [0, 1) that the same seed repeats (mulberry32). */
+export function numbersOf(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
   }
 }
 
