@@ -117,8 +117,8 @@ export const PLANTS: readonly Plant[] = [
   {
     name: 'idempotency record not looked at, in SQLite',
     file: 'src/storage/sqlite/writer.ts',
-    find: 'idempotency === undefined ? undefined : this.#repeat(idempotency)',
-    replace: 'idempotency?.key === "" ? this.#repeat(idempotency) : undefined',
+    find: 'idempotency === undefined ? undefined : this.#keys.repeat(idempotency)',
+    replace: 'idempotency?.key === "" ? this.#keys.repeat(idempotency) : undefined',
     part: 'cut',
   },
   {

@@ -16,3 +16,13 @@ export const FEED_HEAD = `SELECT max(coalesce((SELECT max(feed) FROM batch), 0),
 export function pragma(db: DatabaseSync, name: 'page_count' | 'freelist_count' | 'page_size' | 'auto_vacuum'): number {
   return Number(Object.values(db.prepare(`PRAGMA ${name}`).get() ?? {})[0] ?? 0)
 }
+
+/** What the row `name` of `meta` says. */
+export function valueOf(db: DatabaseSync, name: string): string | undefined {
+  return (db.prepare('SELECT value FROM meta WHERE name = ?').get(name) as { value: string } | undefined)?.value
+}
+
+/** Writes the row `name` of `meta`. */
+export function setValue(db: DatabaseSync, name: string, value: string): void {
+  db.prepare('INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value').run(name, value)
+}

@@ -7,22 +7,20 @@
  * W4. In a shared file, what another process committed since the last commit of this one is read anew before anything is decided.
  */
 import { statSync } from 'node:fs'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import type { AppendWrite, EraseWrite, Idempotency, Write, WriteOutcome } from '../../log/store.ts'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { AppendWrite, EraseWrite, Write, WriteOutcome } from '../../log/store.ts'
 import type { ForkSession } from '../../domain/command.ts'
 import type { ForkSource } from '../../domain/decide-fork.ts'
 import type { HotStream } from './hot.ts'
-import { ConvokeError } from '../../domain/errors.ts'
 import { applyWrite, refuseErase } from '../../log/apply.ts'
 import { summarize } from '../../projection/session-summary.ts'
 import { messageOf } from '../../projection/transcript.ts'
-import { leaveMark, requireNewest, requireWhole } from './damage.ts'
 import { Eraser } from './erase.ts'
 import { HotStreams } from './hot.ts'
-import { FEED, FEED_HEAD, lifeOf, pragma } from './meta.ts'
-import { keepFormat } from './maintenance/keep-format.ts'
-import { refold } from './maintenance/refold.ts'
-import { migrate } from './migrate.ts'
+import { failureOf, isDiskFailure } from './failures.ts'
+import { Keys } from './keys.ts'
+import { FEED, FEED_HEAD, lifeOf, pragma, setValue } from './meta.ts'
+import { BUSY_MS, INCREMENTAL, openForWriting, type WriterOptions } from './open-writing.ts'
 import { encodeEvents } from './rows.ts'
 import { Packer } from './packer.ts'
 import { Segments, type Piece } from './segments.ts'
@@ -30,33 +28,17 @@ import { StreamRows } from './stream-rows.ts'
 
 /** Size of the WAL from which it is copied back, in bytes. */
 const CHECKPOINT_BYTES = 16 * 1024 * 1024
-/** Idempotency records that one prune removes at most. */
-const PRUNE_MAX = 10_000
-/** Memory for pages, in KiB. */
-const CACHE_KIB = 16 * 1024
-
-/** How long a statement waits for another process, in ms. */
-const BUSY_MS = 5000
 /** Pages that one step gives back: 1 MiB. Fewer free ones are left for what comes. */
 const RELEASE_PAGES = 256
 /** Part of the file that may be free. */
 const RELEASE_SHARE = 8
-/** SQLite's number for files whose free pages can be given back in steps (sqlite.org/pragma.html#pragma_auto_vacuum). */
-const INCREMENTAL = 2
 
 /** A write whose events may be encoded already. */
 export type EncodedWrite = Write & { readonly body?: string }
 
-/** Where the log is, and whether other processes write it too. */
-export interface WriterOptions {
-  readonly file: string
-  /** Name of the log, if the file is new. */
-  readonly newLogId: string
-  readonly shared: boolean
-}
+export type { WriterOptions } from './open-writing.ts'
 
 type Appended = Extract<WriteOutcome, { kind: 'appended' }>
-type Erased = Extract<WriteOutcome, { kind: 'erased' }>
 
 interface Fork {
   readonly at: number
@@ -77,44 +59,25 @@ export class Writer {
   readonly #eraser: Eraser
   readonly #packer: Packer
   readonly #insertBatch: StatementSync
-  readonly #findKey: StatementSync
-  readonly #insertKey: StatementSync
+  readonly #keys: Keys
   readonly #dataVersion: StatementSync | undefined
   #seenVersion = -1
   #feed = 0
 
-  constructor({ file, newLogId, shared }: WriterOptions) {
-    this.#file = file
-    // Beside another process that writes, the log is never whole for two looks at it.
-    if (!shared) requireWhole(file)
-    this.#db = new DatabaseSync(file, { timeout: BUSY_MS })
-    // Only a file without tables takes this; an older one gets it when it is rewritten (`db compact`).
-    if (pragma(this.#db, 'page_count') === 0) this.#db.exec(`PRAGMA auto_vacuum = ${INCREMENTAL}`)
-    // locking_mode stays NORMAL: readers of this process have their own connections.
-    this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${CACHE_KIB}`)
-    // What is removed is overwritten: an erased session must not be found in the free pages of the file.
-    this.#db.exec('PRAGMA secure_delete = ON')
-    // The file shrinks when the WAL begins anew, so that its size says how much of it is in use. @see checkpoint
-    this.#db.exec('PRAGMA journal_size_limit = 0')
-    requireDurable(this.#db)
-    if (!shared) keepFormat(this.#db, file)
-    migrate(this.#db)
-    if (!shared) requireNewest(file, this.#valueOf('log_id') ?? newLogId, Number(this.#valueOf('driver') ?? 0))
-    refold(this.#db)
-    this.#db.exec('BEGIN IMMEDIATE')
-    this.logId = this.#meta('log_id', () => newLogId)
-    this.driver = Number(this.#meta('driver', (before) => String(Number(before ?? 0) + 1)))
-    this.#db.exec('COMMIT')
-    if (!shared) leaveMark(file, this.logId, this.driver)
-    this.#dataVersion = shared ? this.#db.prepare('PRAGMA data_version') : undefined
+  constructor(options: WriterOptions) {
+    const { db, logId, driver } = openForWriting(options)
+    this.#file = options.file
+    this.#db = db
+    this.logId = logId
+    this.driver = driver
+    this.#dataVersion = options.shared ? this.#db.prepare('PRAGMA data_version') : undefined
     this.#readFeed()
     this.#rows = new StreamRows(this.#db)
     this.#segments = new Segments(this.#db)
     this.#eraser = new Eraser(this.#db)
     this.#packer = new Packer(this.#db)
     this.#insertBatch = this.#db.prepare('INSERT INTO batch (feed, segment, first, last, at_ms, body) VALUES (?, ?, ?, ?, ?, ?)')
-    this.#findKey = this.#db.prepare('SELECT fingerprint, outcome FROM idempotency WHERE scope = ? AND key = ?')
-    this.#insertKey = this.#db.prepare('INSERT INTO idempotency (scope, key, fingerprint, at_ms, outcome) VALUES (?, ?, ?, ?, ?)')
+    this.#keys = new Keys(this.#db)
   }
 
   /**
@@ -145,7 +108,7 @@ export class Writer {
 
   /** In a shared log: says that this driver lives until `untilMs`. */
   renewDriver(untilMs: number): void {
-    this.#alone(() => this.#setMeta(lifeOf(this.driver), String(untilMs)))
+    this.#alone(() => setValue(this.#db, lifeOf(this.driver), String(untilMs)))
   }
 
   /** Removes a bounded part of what erased sessions left. Answers whether there is more. */
@@ -216,10 +179,7 @@ export class Writer {
 
   /** Forgets idempotency records older than `beforeMs`, a bounded number. Answers how many. */
   pruneIdempotency(beforeMs: number): number {
-    const statement = this.#db.prepare(
-      'DELETE FROM idempotency WHERE (scope, key) IN (SELECT scope, key FROM idempotency WHERE at_ms < ? ORDER BY at_ms LIMIT ?)',
-    )
-    return this.#alone(() => Number(statement.run(beforeMs, PRUNE_MAX).changes))
+    return this.#alone(() => this.#keys.prune(beforeMs))
   }
 
   close(): void {
@@ -247,10 +207,10 @@ export class Writer {
 
   #write(write: EncodedWrite): WriteOutcome {
     const idempotency = write.kind === 'record' ? undefined : write.idempotency
-    const repeated = idempotency === undefined ? undefined : this.#repeat(idempotency)
+    const repeated = idempotency === undefined ? undefined : this.#keys.repeat(idempotency)
     if (repeated !== undefined) return repeated
     const outcome = write.kind === 'erase' ? this.#erase(write) : this.#apply(write)
-    if (idempotency !== undefined && (outcome.kind === 'appended' || outcome.kind === 'erased')) this.#remember(idempotency, outcome)
+    if (idempotency !== undefined && (outcome.kind === 'appended' || outcome.kind === 'erased')) this.#keys.remember(idempotency, outcome)
     return outcome
   }
 
@@ -284,7 +244,7 @@ export class Writer {
     this.#dirty.delete(stream)
     this.#hot.delete(write.stream)
     // Feed numbers go on where they were, also when the last rows are gone.
-    this.#setMeta(FEED, String(this.#feed))
+    setValue(this.#db, FEED, String(this.#feed))
     return { kind: 'erased', stream: write.stream, owner: state.owner, atMs: write.atMs, receipt, replayed: false }
   }
 
@@ -320,57 +280,4 @@ export class Writer {
     })
     this.#dirty.add(stream)
   }
-
-  #repeat(idempotency: Idempotency): WriteOutcome | undefined {
-    const row = this.#findKey.get(idempotency.scope, idempotency.key) as { fingerprint: string; outcome: string } | undefined
-    if (row === undefined) return undefined
-    if (row.fingerprint !== idempotency.fingerprint) {
-      return { kind: 'refused', code: 'idempotency_key_reused', message: 'this idempotency key was used with another body' }
-    }
-    return { ...(JSON.parse(row.outcome) as Appended | Erased), replayed: true }
-  }
-
-  #remember(idempotency: Idempotency, outcome: Appended | Erased): void {
-    const { scope, key, fingerprint } = idempotency
-    this.#insertKey.run(scope, key, fingerprint, outcome.atMs, JSON.stringify(outcome.kind === 'erased' ? outcome : { ...outcome, events: [] }))
-  }
-
-  #valueOf(name: string): string | undefined {
-    return (this.#db.prepare('SELECT value FROM meta WHERE name = ?').get(name) as { value: string } | undefined)?.value
-  }
-
-  #meta(name: string, next: (before: string | undefined) => string): string {
-    const before = this.#valueOf(name)
-    if (name === 'log_id' && before !== undefined) return before
-    const value = next(before)
-    this.#setMeta(name, value)
-    return value
-  }
-
-  #setMeta(name: string, value: string): void {
-    this.#db.prepare('INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value').run(name, value)
-  }
-}
-
-/** Some file systems cannot keep a write-ahead log, and SQLite then goes on without one and without a word. @throws {ConvokeError} `store_failed` */
-function requireDurable(db: DatabaseSync): void {
-  const { journal_mode: mode } = db.prepare('PRAGMA journal_mode').get() as { journal_mode: string }
-  const { synchronous } = db.prepare('PRAGMA synchronous').get() as { synchronous: number }
-  // 2 is FULL: an fsync of the WAL in each commit (sqlite.org/pragma.html).
-  if (mode !== 'wal' || synchronous !== 2)
-    throw new ConvokeError('store_failed', `the log cannot be kept durably here: journal ${mode}, synchronous ${synchronous}`)
-}
-
-function failureOf(error: unknown): ConvokeError {
-  const message = error instanceof Error ? error.message : String(error)
-  return new ConvokeError(isDiskFailure(error) ? 'store_failed' : 'store_unknown', `the log could not be written: ${message}`, { cause: error })
-}
-
-/** SQLite's codes for an input or output error, a damaged file, and one that is no database. A full disk is none of them: it may have room again. */
-const DISK_FAILURES: ReadonlySet<number> = new Set([10, 11, 26])
-
-function isDiskFailure(error: unknown): boolean {
-  const code = error instanceof Error && 'errcode' in error ? error.errcode : undefined
-  // The low byte is the primary code (sqlite.org/rescode.html).
-  return typeof code === 'number' && DISK_FAILURES.has(code & 0xff)
 }
