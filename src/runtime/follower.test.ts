@@ -188,6 +188,61 @@ describe('reached', () => {
   })
 })
 
+describe('a position beyond the head of the log', () => {
+  /** A follower of a log that shows nothing of what is told of. A loop that lets no timer run is stopped from within. */
+  async function ahead() {
+    const kit = setUp()
+    kit.commit(2)
+    await kit.start()
+    const { log, fail } = kit
+    const [read, before] = [log.read.bind(log), log.reads]
+    log.read = (...asked) => {
+      if (log.reads > before + 20) fail(new Error('asked over and over'))
+      return read(...asked)
+    }
+    return kit
+  }
+  const later = (from: number) => ({ stream: STREAM, owner: OWNER, from, to: from, feed: 9, atMs: 0, events: [delta()] })
+
+  test('is looked for once when a hint tells of it, and again with the next hint', async () => {
+    const { log, hub, seen, append } = await ahead()
+    const before = log.reads
+    hub.publish(later(5))
+    await settle(10)
+    expect([log.reads - before, seen]).toEqual([1, [1, 2]])
+    append([delta(), delta(), delta()])
+    hub.publish(later(6))
+    await settle(10)
+    expect(seen).toEqual([1, 2, 3, 4, 5])
+    expect(log.reads - before).toBeLessThan(5)
+  })
+
+  test.each(['a hint', 'a poll'])('is waited for, and seen when %s comes', async (what) => {
+    const { log, hub, follower, seen, append } = await ahead()
+    const before = log.reads
+    const waiting = watched(follower.reached(3))
+    await settle(10)
+    expect([waiting.state, log.reads - before]).toEqual(['waits', 1])
+    await follower.compare()
+    await settle(10)
+    expect([waiting.state, log.reads - before]).toEqual(['waits', 2])
+    const batch = append([delta()])
+    if (what === 'a hint') hub.publish(batch)
+    else await follower.compare()
+    await settle(3)
+    expect([waiting.state, seen]).toEqual(['done', [1, 2, 3]])
+  })
+
+  test('is not waited for when the follower was closed', async () => {
+    const { follower } = await ahead()
+    const waiting = watched(follower.reached(3))
+    await settle(5)
+    follower.close()
+    await settle(3)
+    expect(waiting.state).toBe('failed closed')
+  })
+})
+
 describe('start', () => {
   test('fails when the log cannot be read', async () => {
     const { commit, start, fail } = setUp()
@@ -218,6 +273,18 @@ describe('compare', () => {
     await follower.compare()
     await settle(3)
     expect(log.reads).toBe(reads)
+  })
+
+  test('ends the follower of a session that was erased without a hint', async () => {
+    const { log, follower, commit, start } = setUp()
+    commit(2)
+    await start()
+    await follower.changed()
+    const waiting = watched(follower.changed())
+    log.erase(STREAM)
+    await follower.compare()
+    await settle(3)
+    expect(waiting.state).toBe('failed the session is gone')
   })
 
   test('does not run ahead of a listener that is still to come', async () => {

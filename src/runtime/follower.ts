@@ -26,9 +26,13 @@ export class Follower {
   #reading: Promise<void> | undefined
   /** The newest position that the hub has told of. */
   #told: Position = 0
+  /** A hint came while the log was read: the page may be older than it. */
+  #hinted = false
   #seen = 0
   #answered = 0
   #waiters: (() => void)[] = []
+  /** Who waits for a position that the log does not show yet. */
+  #early: (() => void)[] = []
   #over: Error | undefined
 
   constructor(options: FollowerOptions) {
@@ -52,21 +56,25 @@ export class Follower {
     if (this.#over !== undefined) throw this.#over
   }
 
-  /** Resolves when `position` was seen. @throws when it never will be: who goes on without having seen its own events would do things twice */
+  /** Resolves when `position` was seen; what the log does not show yet is looked for with each hint and poll. @throws when it never will be: who goes on without having seen its own events would do things twice */
   async reached(position: Position): Promise<void> {
     while (this.#position < position) {
       if (this.#over !== undefined) throw this.#over
       this.#told = Math.max(this.#told, position)
       this.#catchUp()
       await this.#reading
+      if (this.#position < position && this.#over === undefined) await new Promise<void>((resolve) => this.#early.push(resolve))
     }
   }
 
   /** Compares with the head of the log, and reads what no hint has told of. Resolves when it was handed over. */
   async compare(): Promise<void> {
-    const head = (await this.#options.store.head(this.#options.stream)) ?? 0
-    this.#told = Math.max(this.#told, head)
-    if (this.#listener === undefined || this.#position >= head) return
+    const head = await this.#options.store.head(this.#options.stream)
+    if (head === undefined && this.#position > 0) return this.#gone()
+    this.#told = Math.max(this.#told, head ?? 0)
+    this.#lookAgain()
+    if (this.#listener === undefined || this.#position >= this.#told) return
+    this.#hinted = true
     this.#catchUp()
     await this.#reading
   }
@@ -88,6 +96,7 @@ export class Follower {
   end(reason: Error): void {
     this.#over ??= reason
     this.wake()
+    this.#lookAgain()
   }
 
   close(): void {
@@ -98,10 +107,17 @@ export class Follower {
 
   #take(batch: LogBatch): void {
     this.#told = Math.max(this.#told, batch.to)
-    if (this.#reading !== undefined) return
-    if (batch.from !== this.#position + 1) return this.#catchUp()
-    batch.events.forEach((event, index) => this.#see({ position: batch.from + index, atMs: batch.atMs, event }))
-    this.wake()
+    if (this.#reading !== undefined) this.#hinted = true
+    else if (batch.from !== this.#position + 1) this.#catchUp()
+    else {
+      batch.events.forEach((event, index) => this.#see({ position: batch.from + index, atMs: batch.atMs, event }))
+      this.wake()
+    }
+    this.#lookAgain()
+  }
+
+  #lookAgain(): void {
+    for (const early of this.#early.splice(0)) early()
   }
 
   #see(recorded: Recorded): void {
@@ -119,7 +135,7 @@ export class Follower {
       () => {
         this.#reading = undefined
         // A batch that came after the last page was read, but before this line, was only noted.
-        if (this.#told > this.#position && this.#listener !== undefined) this.#catchUp()
+        if (this.#hinted && this.#told > this.#position && this.#listener !== undefined) this.#catchUp()
       },
       (error: unknown) => this.end(error instanceof Error ? error : new Error(String(error))),
     )
@@ -127,12 +143,15 @@ export class Follower {
 
   async #read(): Promise<void> {
     for (;;) {
+      this.#hinted = false
       const page = await this.#options.store.read(this.#options.stream, this.#position, READ_EVENTS_MAX)
       if (page === undefined && this.#told > this.#position) return this.#gone()
       for (const recorded of page?.events ?? []) this.#see(recorded)
       this.wake()
       const head = Math.max(page?.head ?? 0, this.#told)
       if (this.#position >= head || this.#listener === undefined) return
+      // Told of what the log does not show: to ask for it over and over would hold everything up. The next hint or poll looks again.
+      if ((page?.events.length ?? 0) === 0 && !this.#hinted) return
     }
   }
 
