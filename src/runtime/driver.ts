@@ -25,6 +25,7 @@ import { Outbox } from './outbox.ts'
 // Made once: every run ends, and a stack trace for each would cost more than its end.
 const OVER = new RunGone('the run is over')
 const ENDED = new RunGone('the run has ended')
+const FAILED = new RunGone('the run has failed')
 const TAKEN_OVER = new RunGone('another driver has this run')
 
 /** The run to drive, under its fence. */
@@ -120,6 +121,8 @@ export class RunDriver {
     const known = error instanceof ConvokeError
     const outcome = { kind: 'failed', code: known ? error.code : 'agent_failed', error: known ? error.message : 'the agent failed' } as const
     try {
+      // What is still on its way to the log belongs to what the end must close.
+      await this.#outbox.seal(FAILED)
       const state = await this.#parts.store.state(this.run.sessionId)
       const closing = state === undefined ? [] : [...openCallResults(state, UNKNOWN_RESULT), ...openTurnEnd(state)]
       const totals = { totalTurns: state?.run?.turn ?? 0, totalUsage: state?.run?.usage ?? NO_USAGE }

@@ -43,6 +43,8 @@ export class Outbox {
   /** Why nothing more is written; `canEnd` where the run may still be ended. */
   #dead: { readonly reason: unknown; readonly canEnd: boolean } | undefined
   #drainers: (() => void)[] = []
+  /** Why nothing more is taken in. */
+  #sealed: Error | undefined
 
   constructor(options: OutboxOptions) {
     this.#options = options
@@ -61,12 +63,19 @@ export class Outbox {
   /** Appends events; resolves with the position of their write's end when they are durable, rejects when they never will be. */
   push(events: readonly DriverEvent[]): Promise<Position> {
     if (this.#dead !== undefined) return Promise.reject(this.#dead.reason as Error)
+    if (this.#sealed !== undefined) return Promise.reject(this.#sealed)
     return new Promise((resolve, reject) => this.#add(events, { resolve, reject }))
   }
 
-  /** Appends an event without telling when it is durable. After the outbox died it is dropped: the next `push` says why. */
+  /** Appends an event without telling when it is durable. After the outbox died or was sealed it is dropped: the next `push` says why. */
   emit(event: DriverEvent): void {
-    if (this.#dead === undefined) this.#add([event])
+    if (this.#dead === undefined && this.#sealed === undefined) this.#add([event])
+  }
+
+  /** Refuses what comes from now on with `reason`; resolves when what was taken in stands in the log, or never will. */
+  async seal(reason: Error): Promise<void> {
+    this.#sealed ??= reason
+    while (this.#flushing !== undefined) await this.#flushing
   }
 
   #add(events: readonly DriverEvent[], waiter?: Waiting['waiter']): void {

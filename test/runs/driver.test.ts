@@ -81,6 +81,40 @@ describe('however an agent leaves, its run ends once (R2)', () => {
     ])
   })
 
+  test('and so do calls that were still on their way to the log', async () => {
+    const r = await driven(async (context) => {
+      const { runId } = context
+      await context.record({ type: 'TurnStarted', runId, turn: 1, attempt: 1, model: 'm' })
+      void context.record({
+        type: 'ToolCallsProposed',
+        runId,
+        turn: 1,
+        calls: [{ id: 'a', name: 'act', arguments: {}, disposition: 'approve' }],
+      })
+      throw new Error('boom')
+    })
+    await r.send('hi')
+    await r.ended()
+    expect((await r.log()).map(({ event }) => event.type).slice(-4)).toEqual(['ToolCallsProposed', 'ToolCompleted', 'TurnCompleted', 'RunFailed'])
+  })
+
+  test('nothing that a part of the agent still does comes between its failure and the end of the run', async () => {
+    const late: unknown[] = []
+    const r = await driven(async (context) => {
+      const { runId } = context
+      void context.record({ type: 'TurnStarted', runId, turn: 1, attempt: 1, model: 'm' }).then(async () => {
+        context.emit(delta(context, 'late'))
+        await context.record(delta(context, 'later')).catch((error: unknown) => late.push(error))
+      })
+      throw new Error('boom')
+    })
+    await r.send('hi')
+    await r.ended()
+    await settle()
+    expect((await r.log()).map(({ event }) => event.type).slice(-3)).toEqual(['TurnStarted', 'TurnCompleted', 'RunFailed'])
+    expect(late).toEqual([expect.any(RunGone)])
+  })
+
   test('a log that cannot even be read leaves the run to the next start, and brings nobody down', async () => {
     const r = await driven(
       async () => {
