@@ -5,11 +5,11 @@
  *     right after a commit of which nobody knows what it did.
  * V2. At the start, and in each poll, runs of a driver that is gone are claimed, with a higher fence, and continued (P5). A log that one
  *     process has open has no other driver; in a shared one a driver is gone when it was silent for `DRIVER_TTL_MS`.
- *     What its tools left running is ended first.
+ *     What its tools left running is ended first; in a shared log also what was begun between the look and the claim.
  * V3. A cancel that its driver has not confirmed after `CANCEL_CONFIRM_MS` ends the run over the driver's head (P8).
  */
 import type { RunEvent } from '../domain/event.ts'
-import type { RunId, SessionId } from '../domain/ids.ts'
+import type { Position, RunId, SessionId } from '../domain/ids.ts'
 import type { SessionState } from '../domain/session.ts'
 import type { ToolIntent } from '../domain/tool.ts'
 import type { UnfinishedRun } from '../log/store.ts'
@@ -47,11 +47,12 @@ export interface SupervisorOptions extends DriverParts {
 export class Supervisor {
   readonly #options: SupervisorOptions
   readonly #peers: Peers
-  readonly #driving = new Map<RunId, { readonly driver: RunDriver; readonly done: Promise<void> }>()
+  /** By `nameOf`: an imported copy has the run ids of what it was copied from. */
+  readonly #driving = new Map<string, { readonly driver: RunDriver; readonly done: Promise<void> }>()
   /** Unfinished runs of the last poll that nobody drove: a second sighting is a lost hint, a first may be a start under way. */
-  #suspects = new Set<RunId>()
+  #suspects = new Set<string>()
   /** Runs that were cancelling at the last poll. */
-  #unconfirmed = new Set<RunId>()
+  #unconfirmed = new Set<string>()
   #unwatch: (() => void) | undefined
   #cancelPoll: (() => void) | undefined
   #polling: Promise<void> | undefined
@@ -104,6 +105,7 @@ export class Supervisor {
   }
 
   #see(batch: Omit<LiveBatch, 'encoded'>): void {
+    if (batch.events[0]?.type === 'RunClaimed') void this.#endClosed(batch)
     batch.events.forEach((event, index) => {
       if (event.type === 'RunStarted' && this.#peers.isOurs(event.driver)) this.#drive(batch.stream, event, batch.from + index)
       if (event.type === 'CancelRequested') this.#confirmCancel(batch.stream, event.runId)
@@ -112,13 +114,14 @@ export class Supervisor {
   }
 
   #drive(sessionId: SessionId, started: Extract<RunEvent, { type: 'RunStarted' }>, startedAt: number, fence = started.fence): void {
-    if (this.#stopping || this.#driving.has(started.runId)) return
     const { runId, options, by } = started
+    const name = nameOf(sessionId, runId)
+    if (this.#stopping || this.#driving.has(name)) return
     const run: DrivenRun = { sessionId, runId, fence, startedAt, options, by }
     const driver = new RunDriver(run, this.#options)
     const agent = this.#options.agent(started.agent) ?? standIn(started.agent)
-    const done = driver.drive(agent).finally(() => this.#driving.delete(runId))
-    this.#driving.set(runId, { driver, done })
+    const done = driver.drive(agent).finally(() => this.#driving.delete(name))
+    this.#driving.set(name, { driver, done })
   }
 
   /** A person said that an interrupted run goes on. */
@@ -165,11 +168,11 @@ export class Supervisor {
     const { store, telemetry } = this.#options
     try {
       await this.#peers.renew()
-      const undriven = (await this.#unfinished()).filter((run) => !this.#driving.has(run.runId))
+      const undriven = (await this.#unfinished()).filter(({ stream, runId }) => !this.#driving.has(nameOf(stream, runId)))
       const others = undriven.filter((run) => run.driver !== store.driver)
       const gone = await this.#peers.goneOf(others.map(({ driver }) => driver))
-      const due = undriven.filter((run) => (run.driver === store.driver ? this.#suspects.has(run.runId) : gone(run.driver)))
-      this.#suspects = new Set(undriven.map((run) => run.runId))
+      const due = undriven.filter((run) => (run.driver === store.driver ? this.#suspects.has(nameOf(run.stream, run.runId)) : gone(run.driver)))
+      this.#suspects = new Set(undriven.map(({ stream, runId }) => nameOf(stream, runId)))
       await atMost(TAKEOVERS_AT_ONCE, due, (run) => this.#takeOver(run))
       await this.#repairHints()
     } catch (error) {
@@ -192,12 +195,30 @@ export class Supervisor {
     const drivers = [...this.#driving.values()].map(({ driver }) => driver)
     for (const driver of drivers) await driver.compare()
     const cancelling = drivers.filter((driver) => driver.cancelling)
-    for (const { run } of cancelling) if (this.#unconfirmed.has(run.runId)) await this.#forceCancel(run.sessionId, run.runId)
-    this.#unconfirmed = new Set(cancelling.map(({ run }) => run.runId))
+    for (const { run } of cancelling) if (this.#unconfirmed.has(nameOf(run.sessionId, run.runId))) await this.#forceCancel(run.sessionId, run.runId)
+    this.#unconfirmed = new Set(cancelling.map(({ run }) => nameOf(run.sessionId, run.runId)))
   }
 
-  async #endLeft(stream: SessionId, state: SessionState): Promise<void> {
-    for (const intent of await leftRunning(this.#options.store, stream, state)) await this.#options.killGroup(intent)
+  /** Ends what the open calls of `state` have left running. */
+  async #endLeft(stream: SessionId, { calls }: SessionState): Promise<void> {
+    const begun = calls.filter(({ status }) => status === 'started').map(({ id }) => id)
+    if (begun.length > 0) await this.#endCalls(stream, begun, (await this.#options.store.head(stream)) ?? 0)
+  }
+
+  /** A claim, or a cancel that was forced, has ended these calls over the head of another process: what it began of them is ended with them. */
+  async #endClosed({ stream, from, events }: Omit<LiveBatch, 'encoded'>): Promise<void> {
+    const { store, telemetry } = this.#options
+    if (store.drivers === undefined) return
+    const closed = events.flatMap((event) => (event.type === 'ToolCompleted' ? [event.toolCallId] : []))
+    try {
+      await this.#endCalls(stream, closed, from - 1)
+    } catch (error) {
+      telemetry.log('error', 'what a call left running could not be ended', { session: stream, error: String(error) })
+    }
+  }
+
+  async #endCalls(stream: SessionId, calls: Iterable<string>, upTo: Position): Promise<void> {
+    for (const intent of await leftRunning(this.#options.store, stream, calls, upTo)) await this.#options.killGroup(intent)
   }
 
   /** Claims a run and continues it; a run that was taken over too often without progress ends as failed. */
@@ -222,6 +243,11 @@ export class Supervisor {
     const agent = state.run.takeovers >= TAKEOVERS_MAX && !isWaiting(state) ? undefined : started.agent
     this.#drive(stream, agent === undefined ? { ...started, agent: CRASH_LOOP } : started, state.run.startedAt, fence + 1)
   }
+}
+
+/** Names a run of a session. */
+function nameOf(stream: SessionId, runId: RunId): string {
+  return `${stream}/${runId}`
 }
 
 /** Does `work` for each of `items`, at most `width` at a time. @throws what any of them threw, when all that began have ended */

@@ -68,6 +68,42 @@ describe.each(ENGINES)('over %s, two processes', (engine) => {
     expect(two.killed).toEqual([intent])
   })
 
+  test('end it also where the claim itself ends the run, and the calls with it', async () => {
+    const paused = gate()
+    const intent = { groupId: 7, startTicks: 1 }
+    const act = scriptedTool('act', { intent, run: () => NEVER.then(() => '') })
+    const one = await rig({ engine, shared: true, script: [[...text('half'), paused.passed, ...asks('a')]], tools: [act] }, { onInterrupt: 'fail' })
+    await one.send('hi')
+    await one.until('TextDelta')
+    const two = await one.join({
+      script: [END],
+      async fateOf(_commit, writes) {
+        const claims = writes.some((write) => write.kind === 'decide' && write.command.type === 'ClaimRun')
+        if (!claims) return 'pass' as const
+        paused.open()
+        await one.until('ToolStarted')
+        return 'pass' as const
+      },
+    })
+    await live(two, 11)
+    expect(await two.ended(one.run)).toMatchObject({ code: 'run_interrupted' })
+    expect(two.killed).toEqual([intent])
+  })
+
+  test('end what one that sleeps has left running, when a cancel is forced over its head', async () => {
+    const intent = { groupId: 7, startTicks: 1 }
+    const act = scriptedTool('act', { intent, run: () => NEVER.then(() => '') })
+    const one = await rig({ engine, shared: true, script: [asks('a'), asks('a')], tools: [act] })
+    await one.send('hi')
+    await one.until('ToolStarted')
+    const two = await one.join()
+    await two.execute({ type: 'CancelRun', runId: one.run })
+    two.clock.advance(150)
+    await settle()
+    expect(await two.ended(one.run)).toMatchObject({ stopReason: 'cancelled' })
+    expect(two.killed).toEqual([intent])
+  })
+
   test('do not wait for the time of one that has stopped in good order', async () => {
     const one = await rig({ engine, shared: true, script: [asks('a')], policy: ASK_ALL, tools: [scriptedTool('act', { run: () => 'done' })] })
     await one.send('hi')

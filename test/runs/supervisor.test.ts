@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { SessionCommand } from '../../src/domain/command.ts'
 import { isTerminal } from '../../src/domain/event.ts'
-import { messageId, runId } from '../../src/domain/ids.ts'
+import type { SessionId } from '../../src/domain/ids.ts'
+import { messageId, runId, sessionId } from '../../src/domain/ids.ts'
 import { TESTER, settle } from '../../src/testing/run-kit.ts'
 import { stop, text } from '../../src/testing/scripted-model.ts'
 import { scriptedTool } from '../../src/testing/scripted-tool.ts'
@@ -158,6 +159,28 @@ describe('lost hints', () => {
     await commitSilently(r, { ...MESSAGE, newRunId: run, driver: r.store.driver, message: { role: 'user', content } })
     return { run }
   }
+})
+
+test.each(['at once', 'after a lost hint'])('two sessions with one run id, as a copy and what it was copied from, are both driven %s', async (how) => {
+  const r = await rig({ script: (_request, call) => (call === 0 ? [NEVER] : END) })
+  const copy = sessionId('01900000-0000-7000-8000-000000000002')
+  const both = runId('01900000-0000-7000-a000-000000000001')
+  const message = { role: 'user', content: 'hi' } as const
+  const write = (stream: SessionId, command: SessionCommand) => ({ kind: 'decide', stream, command, asker: TESTER, atMs: r.clock.nowMs() }) as const
+  const send = (stream: SessionId, id: string) => {
+    const ids = { messageId: messageId(id), newRunId: both, driver: r.store.driver }
+    return write(stream, { type: 'SendMessage', ...ids, message, options: {}, whenBusy: 'reject' })
+  }
+  const writes = [write(copy, { type: 'CreateSession', title: 'copy', agent: 'convoke' }), send(r.id, 'm1'), send(copy, 'm2')]
+  await (how === 'at once' ? r.committer : r.store).commit(writes)
+  for (let polls = 3; polls > 0; polls--) {
+    await settle()
+    r.clock.advance(1000)
+  }
+  await settle()
+  const states = [await r.store.state(r.id), await r.store.state(copy)]
+  expect(states.map((state) => state?.run?.id ?? 'ended')).toEqual([both, 'ended'])
+  expect(r.supervisor.active).toBe(1)
 })
 
 describe('one driver (P4)', () => {

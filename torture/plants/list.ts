@@ -75,8 +75,8 @@ export const PLANTS: readonly Plant[] = [
   {
     name: 'takeover leaves process groups alive',
     file: 'src/runtime/supervisor.ts',
-    find: 'for (const intent of await leftRunning(this.#options.store, stream, state)) await this.#options.killGroup(intent)',
-    replace: 'await leftRunning(this.#options.store, stream, state)',
+    find: 'for (const intent of await leftRunning(this.#options.store, stream, calls, upTo)) await this.#options.killGroup(intent)',
+    replace: 'await leftRunning(this.#options.store, stream, calls, upTo)',
     part: 'simulation',
   },
   {
@@ -152,8 +152,8 @@ export const PLANTS: readonly Plant[] = [
   {
     name: 'a driver trusts the hub without comparing positions',
     file: 'src/runtime/follower.ts',
-    find: 'if (batch.from !== this.#position + 1) return this.#catchUp()',
-    replace: 'if (batch.from <= this.#position) return this.#catchUp()',
+    find: 'else if (batch.from !== this.#position + 1) this.#catchUp()',
+    replace: 'else if (batch.from <= this.#position) this.#catchUp()',
     part: 'simulation',
   },
   {
@@ -185,7 +185,7 @@ export const PLANTS: readonly Plant[] = [
   {
     name: 'a lost hint of a started run never looked for',
     file: 'src/runtime/supervisor.ts',
-    find: 'run.driver === store.driver ? this.#suspects.has(run.runId) : gone(run.driver)',
+    find: 'run.driver === store.driver ? this.#suspects.has(nameOf(run.stream, run.runId)) : gone(run.driver)',
     replace: 'run.driver === store.driver ? false : gone(run.driver)',
     part: 'simulation',
   },
