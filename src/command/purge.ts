@@ -72,7 +72,7 @@ export function createPurger(parts: PurgerParts): Purger {
   // One at a time: two would only do the same twice.
   let tidying: Promise<Failures> = Promise.resolve(new Map())
   let closed = false
-  const tidyAll = () => (tidying = tidying.catch(() => undefined).then(() => tidyUp(store, files, () => closed)))
+  const tidyAll = () => (tidying = tidying.catch(() => undefined).then(() => tidyUp(parts, () => closed)))
   const finish = async (stream: SessionId) => {
     const failures = await tidyAll()
     if (failures.has(stream)) throw failures.get(stream)
@@ -134,19 +134,20 @@ async function endRun({ store, committer, commands, clock }: PurgerParts, stream
 }
 
 /** Answers what could not be removed, and why: the files of one session must not keep those of the others. */
-async function tidyUp(store: Store & Upkeep, files: SessionFiles, isClosed: () => boolean): Promise<Failures> {
+async function tidyUp(parts: PurgerParts, isClosed: () => boolean): Promise<Failures> {
+  const { store } = parts
   const failures = new Map<SessionId, unknown>()
   while (!isClosed() && (await store.sweep()));
   while (!isClosed()) {
     const leftovers = (await store.leftovers(LEFTOVERS + failures.size)).filter(({ stream }) => !failures.has(stream))
-    for (const leftover of leftovers) await removeFiles(store, files, leftover).catch((error: unknown) => failures.set(leftover.stream, error))
+    for (const leftover of leftovers) await removeFiles(parts, leftover).catch((error: unknown) => failures.set(leftover.stream, error))
     if (leftovers.length < LEFTOVERS) break
   }
   return failures
 }
 
-async function removeFiles(store: Store & Upkeep, files: SessionFiles, leftover: Leftover): Promise<void> {
-  const needed = await neededOutputs(store, leftover)
+async function removeFiles({ store, files, clock }: PurgerParts, leftover: Leftover): Promise<void> {
+  const needed = await neededOutputs(store, leftover, clock)
   // The fork was erased meanwhile: what is needed now is asked for by whoever erased it.
   if (needed === undefined) return
   await files.remove(leftover.stream, needed)
@@ -154,7 +155,7 @@ async function removeFiles(store: Store & Upkeep, files: SessionFiles, leftover:
 }
 
 /** Names of the outputs that a fork's history speaks of; `undefined` where the fork is gone. @see P2 */
-async function neededOutputs(store: Store, { stream, readBy }: Leftover): Promise<ReadonlySet<string> | undefined> {
+async function neededOutputs(store: Store, { stream, readBy }: Leftover, clock: Clock): Promise<ReadonlySet<string> | undefined> {
   const names = new Set<string>()
   if (readBy === undefined) return names
   const folder = new RegExp(`[\\\\/]${stream}[\\\\/]([^\\\\/]+)$`)
@@ -167,6 +168,7 @@ async function neededOutputs(store: Store, { stream, readBy }: Leftover): Promis
       if (name !== undefined) names.add(name)
     }
     after = page.events.at(-1)?.position ?? readBy.upTo
+    await clock.turn()
   }
   return names
 }

@@ -53,7 +53,7 @@ export function createCommandService(committer: Committer, clock: Clock): Comman
       const { log } = committer
       // Before the look: what an error says of a log is for its owner alone (P11).
       authorize(asker, 'sessions:write', (await log.state(command.origin))?.owner)
-      await requireForkPoint(log, command.origin, command.at)
+      await requireForkPoint(log, command.origin, command.at, () => clock.turn())
       return service.execute(stream, command, asker, idempotency)
     },
     async execute(stream, command, asker, idempotency) {

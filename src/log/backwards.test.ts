@@ -56,6 +56,13 @@ describe('a fork point', () => {
     await expect(requireForkPoint(logOf(long, 50), S, 1)).resolves.toBeUndefined()
   })
 
+  test('is looked for in turns: a long turn keeps nobody waiting', async () => {
+    const log = logOf(long)
+    let turns = 0
+    await requireForkPoint(log, S, long.length, async () => void turns++)
+    expect([log.reads, turns]).toEqual([4, 3])
+  })
+
   test.each([
     [2, 'invalid_fork_point'],
     [long.length - 1, 'invalid_fork_point'],

@@ -9,8 +9,14 @@ import { lookBack, NOT_LOOKED } from '../domain/fork-point.ts'
 /** Events that are held at once. */
 const WINDOW = 128
 
-/** The events of `stream` from `from` back to the one behind `after`, the last one first. */
-export async function* readBackwards(log: Pick<Store, 'read'>, stream: SessionId, from: Position, after: Position = 0): AsyncGenerator<Recorded, void, void> {
+/** The events of `stream` from `from` back to the one behind `after`, the last one first. `turn` lets others go before between two windows. */
+export async function* readBackwards(
+  log: Pick<Store, 'read'>,
+  stream: SessionId,
+  from: Position,
+  after: Position = 0,
+  turn: () => Promise<void> = () => Promise.resolve(),
+): AsyncGenerator<Recorded, void, void> {
   for (let upTo = from; upTo > after;) {
     const begin = Math.max(after, upTo - WINDOW)
     const window: Recorded[] = []
@@ -22,20 +28,21 @@ export async function* readBackwards(log: Pick<Store, 'read'>, stream: SessionId
     }
     yield* window.reverse()
     upTo = begin
+    if (upTo > after) await turn()
   }
 }
 
 /**
- * Looks whether `stream` can be forked at `at`.
+ * Looks whether `stream` can be forked at `at`. A turn may be as long as a log, and `turn` keeps others from waiting for it.
  *
  * @throws {ConvokeError} `not_found`; `invalid_fork_point` beyond the log, inside a turn, or between a call and its result
  */
-export async function requireForkPoint(log: Pick<Store, 'read' | 'head'>, stream: SessionId, at: Position): Promise<void> {
+export async function requireForkPoint(log: Pick<Store, 'read' | 'head'>, stream: SessionId, at: Position, turn?: () => Promise<void>): Promise<void> {
   const head = await log.head(stream)
   if (head === undefined) throw new ConvokeError('not_found', 'session not found')
   requireInside(at, head)
   let look = NOT_LOOKED
-  for await (const { event } of readBackwards(log, stream, at)) {
+  for await (const { event } of readBackwards(log, stream, at, 0, turn)) {
     look = lookBack(look, event)
     if (look.isForkPoint !== undefined) break
   }
