@@ -127,6 +127,26 @@ describe('pairs of calls and results', () => {
     ])
   })
 
+  test('a result that came after something else was said goes right behind its call: what was done is not told as undone', () => {
+    const made = prompt(assistant(call('a')), user('by the way'), assistant(call('b')), result('a', 'did a'), result('b', 'did b'))
+    expect(ids(made)).toEqual([
+      ['assistant', 'a'],
+      ['tool', 'a'],
+      ['user', 'text'],
+      ['assistant', 'b'],
+      ['tool', 'b'],
+    ])
+    expect(made[1]).toMatchObject({ content: [{ output: { type: 'text', value: 'did a' } }] })
+  })
+
+  test('a call takes the first result behind it, also where a later call has the same id', () => {
+    const made = prompt(assistant(call('a')), result('a', 'one'), assistant(call('a')), user('and'), result('a', 'two'))
+    expect(made.flatMap(({ role, content }) => (role === 'tool' ? content.map((part) => 'output' in part && part.output) : []))).toEqual([
+      { type: 'text', value: 'one' },
+      { type: 'text', value: 'two' },
+    ])
+  })
+
   test('two assistant messages in a row each have their own results', () => {
     expect(ids(prompt(assistant(call('a')), assistant(call('b')), result('b')))).toEqual([
       ['assistant', 'a'],

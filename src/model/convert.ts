@@ -9,31 +9,50 @@ export const NO_RESULT = 'no result was recorded'
 type AssistantContent = Extract<LanguageModelV4Message, { role: 'assistant' }>['content']
 type UserContent = Extract<LanguageModelV4Message, { role: 'user' }>['content']
 
+/** A call whose result is still to come, and the message that takes it: right behind the call, wherever the result stands. */
+interface OpenCall {
+  readonly call: ToolCallPart
+  readonly results: LanguageModelV4ToolResultPart[]
+}
+
 /** The prompt of a request. */
 export function toPrompt(request: Pick<ModelRequest, 'system' | 'messages'>): LanguageModelV4Prompt {
   const prompt: LanguageModelV4Prompt = request.system === '' ? [] : [{ role: 'system', content: request.system }]
-  let open = new Map<string, ToolCallPart>()
-  let results: LanguageModelV4ToolResultPart[] = []
-  const close = () => {
-    for (const call of open.values()) results.push(resultPart(call.id, call.name, NO_RESULT, true))
-    if (results.length > 0) prompt.push({ role: 'tool', content: results })
-    open = new Map()
-    results = []
-  }
+  const open = new Map<string, OpenCall>()
   for (const message of request.messages) {
-    if (message.role === 'tool') {
-      for (const part of partsOf(message)) {
-        if (part.type !== 'tool_result' || !open.delete(part.toolCallId)) continue
-        results.push(resultPart(part.toolCallId, part.toolName, part.content, part.isError))
-      }
-      continue
+    if (message.role === 'tool') takeResults(message, open)
+    else {
+      pushMessage(prompt, message)
+      if (message.role === 'assistant') pushCalls(prompt, message, open)
     }
-    close()
-    pushMessage(prompt, message)
-    if (message.role === 'assistant') open = new Map(partsOf(message).flatMap((part) => (part.type === 'tool_call' ? [[part.id, part]] : [])))
   }
-  close()
+  for (const call of open.values()) leaveOpen(call)
   return prompt
+}
+
+function pushCalls(prompt: LanguageModelV4Prompt, message: Message, open: Map<string, OpenCall>): void {
+  const calls = partsOf(message).filter((part) => part.type === 'tool_call')
+  if (calls.length === 0) return
+  const results: LanguageModelV4ToolResultPart[] = []
+  prompt.push({ role: 'tool', content: results })
+  for (const call of calls) {
+    const before = open.get(call.id)
+    if (before !== undefined && before.results !== results) leaveOpen(before)
+    open.set(call.id, { call, results })
+  }
+}
+
+/** A result that has no call, or is a second one, is left out. */
+function takeResults(message: Message, open: Map<string, OpenCall>): void {
+  for (const part of partsOf(message)) {
+    if (part.type !== 'tool_result') continue
+    open.get(part.toolCallId)?.results.push(resultPart(part.toolCallId, part.toolName, part.content, part.isError))
+    open.delete(part.toolCallId)
+  }
+}
+
+function leaveOpen({ call, results }: OpenCall): void {
+  results.push(resultPart(call.id, call.name, NO_RESULT, true))
 }
 
 function pushMessage(prompt: LanguageModelV4Prompt, message: Message): void {
