@@ -27,7 +27,7 @@ function setUp() {
     },
   }
   const next = () => createPurger({ store, committer, commands, files, clock })
-  return { store, committer, clock, removed, disk, next, purger: next() }
+  return { store, committer, commands, clock, removed, disk, next, purger: next() }
 }
 
 /** A session with a run per output: each 5 events, the output at position 5 of 1 + 5 n. */
@@ -152,4 +152,17 @@ describe('a purge', () => {
     await Promise.all(sessions.map((s) => purger.purge(s, ALICE)))
     expect(removed.toSorted()).toEqual(sessions.toSorted())
   })
+})
+
+test('a fork that is asked for again with its key is answered as before, also when its origin is gone', async () => {
+  const { store, commands, purger } = setUp()
+  const s = await withOutputs(store, ['a.log'])
+  const [f, again] = [sessionId(freshId()), sessionId(freshId())]
+  const key = { scope: 'alice POST fork', key: 'k', fingerprint: 'f' }
+  const command = { type: 'ForkSession', origin: s, at: 6 } as const
+  const first = await commands.fork(f, command, ALICE, key)
+  await purger.purge(s, ALICE)
+  expect(await commands.fork(again, command, ALICE, key)).toEqual({ ...first, replayed: true })
+  await expect(commands.fork(again, command, ALICE, { ...key, key: 'another' })).rejects.toMatchObject({ code: 'not_found' })
+  await expect(commands.fork(again, command, BOB)).rejects.toMatchObject({ code: 'not_found' })
 })
