@@ -4,7 +4,7 @@ import type { StaticKey, TokenHandler } from './access/keys.ts'
 import type { Config } from './config.ts'
 import type { ModelRegistry } from './domain/model.ts'
 import type { Telemetry } from './domain/ports.ts'
-import type { V1Context } from './dialect/v1/context.ts'
+import { OPENINGS_PER_TURN, type V1Context } from './dialect/v1/context.ts'
 import type { Store } from './log/store.ts'
 import type { Upkeep } from './log/upkeep.ts'
 import type { SessionReads } from './projection/reads.ts'
@@ -21,6 +21,7 @@ import { Supervisor } from './runtime/supervisor.ts'
 import { IDEMPOTENCY_KEEP_MS } from './log/store.ts'
 import { ownAgents, withOwnTools } from './modules.ts'
 import { openSqliteStore } from './storage/sqlite/store.ts'
+import { Gate } from './stream/gate.ts'
 import { Hub } from './stream/hub.ts'
 import { systemClock } from './system/clock.ts'
 import { SessionFolders } from './system/folders.ts'
@@ -122,6 +123,7 @@ async function assembleOver(store: Store & SessionReads & Upkeep, options: Assem
     resolveCwd: (cwd) => folders.resolveCwd(cwd),
     streams: new Set(),
     streamsMax: config.limits.streams,
+    openings: new Gate(OPENINGS_PER_TURN),
     onSessionCreated: (id) => emit('session_created', { id }),
   }
   const access = createAccess({

@@ -6,7 +6,7 @@ import { createPurger } from '../../src/command/purge.ts'
 import { createCommandService } from '../../src/command/service.ts'
 import { openV1Socket } from '../../src/dialect/v1/socket.ts'
 import { v1Routes } from '../../src/dialect/v1/routes.ts'
-import type { V1Context } from '../../src/dialect/v1/context.ts'
+import { OPENINGS_PER_TURN, type V1Context } from '../../src/dialect/v1/context.ts'
 import { messageId, runId, sessionId, userId, type RunId, type SessionId } from '../../src/domain/ids.ts'
 import { USER_SCOPES } from '../../src/domain/principal.ts'
 import { createHttpApp, type HttpOptions, type RequestReport } from '../../src/http/app.ts'
@@ -16,6 +16,7 @@ import { createUpgrader } from '../../src/http/upgrade.ts'
 import type { RecordWrite } from '../../src/log/store.ts'
 import { createModelRegistry } from '../../src/model/registry.ts'
 import { memoryStore } from '../../src/storage/memory/store.ts'
+import { Gate } from '../../src/stream/gate.ts'
 import { Hub } from '../../src/stream/hub.ts'
 import { systemRandom } from '../../src/system/random.ts'
 import { manualClock, type ManualClock } from '../../src/testing/manual-clock.ts'
@@ -85,6 +86,7 @@ export async function openSurface(options: SurfaceOptions = {}): Promise<Surface
     resolveCwd: async (cwd) => cwd,
     streams: new Set(),
     streamsMax: options.streamsMax ?? 1000,
+    openings: new Gate(OPENINGS_PER_TURN),
     onSessionCreated: () => undefined,
   }
   const keys = options.keys ?? []

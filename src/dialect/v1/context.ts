@@ -7,6 +7,7 @@ import type { Clock, Random, Telemetry } from '../../domain/ports.ts'
 import type { Principal, Scope } from '../../domain/principal.ts'
 import type { SessionReads } from '../../projection/reads.ts'
 import type { SessionSummary } from '../../projection/session-summary.ts'
+import type { Gate } from '../../stream/gate.ts'
 import type { Hub } from '../../stream/hub.ts'
 import type { LogReader } from '../../stream/log-reader.ts'
 import { authorize } from '../../domain/principal.ts'
@@ -32,6 +33,8 @@ export interface V1Context {
   /** Open event streams and sockets; new ones are refused above `streamsMax`. */
   readonly streams: Set<{ end(): void }>
   readonly streamsMax: number
+  /** What streams and sockets pass before they are opened. @see openingTurn */
+  readonly openings: Gate
   readonly onSessionCreated: (id: SessionId) => void
 }
 
@@ -51,6 +54,14 @@ export async function findSession(context: V1Context, text: string, principal: P
 export function authorizedSession(principal: Principal, scope: Scope, summary: SessionSummary | undefined): SessionSummary {
   authorize(principal, scope, summary?.owner)
   return summary as SessionSummary
+}
+
+/** Streams and sockets that are opened in one turn of the loop. */
+export const OPENINGS_PER_TURN = 8
+
+/** Waits for a turn to open a stream: a thousand readers that come back at once must not hold up everybody else for as long as all of them take (P9). */
+export function openingTurn({ openings, clock }: Pick<V1Context, 'openings' | 'clock'>): Promise<void> {
+  return openings.run(() => clock.turn())
 }
 
 /** Before a stream or a socket is opened. @throws {ConvokeError} `too_many_streams` */

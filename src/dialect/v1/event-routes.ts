@@ -14,7 +14,7 @@ import { responseSink, SSE_GOODBYE, SSE_HEADERS, SSE_KEEP_ALIVE, SSE_RETRY } fro
 import { decodeFeedCursor, encodeFeedCursor, FeedTail, type FeedCursor } from '../../stream/feed-tail.ts'
 import { runEndsAfter } from '../../stream/log-reader.ts'
 import { Tail } from '../../stream/tail.ts'
-import { atExpiry, findSession, requireStreamPlace } from './context.ts'
+import { atExpiry, findSession, openingTurn, requireStreamPlace } from './context.ts'
 import { requireScope } from '../../domain/principal.ts'
 import { EVENT_QUERY, gapOf, startOf, viewOf } from './cursor.ts'
 import { sseCodec, sseFrames } from './codec.ts'
@@ -53,6 +53,7 @@ function sessionEvents(context: V1Context): Route {
     },
     errors: ['invalid_id', 'invalid_request', 'invalid_cursor', 'not_found', 'too_many_streams', 'unauthorized', 'forbidden'],
     async handle(call) {
+      await openingTurn(context)
       const summary = await findSession(context, call.param('id'), call.principal)
       const query = parseQuery(call.url, SESSION_QUERY)
       const head = (await context.store.head(summary.id)) ?? 0
@@ -100,6 +101,7 @@ function allEvents(context: V1Context): Route {
     },
     errors: ['invalid_request', 'invalid_cursor', 'too_many_streams', 'unauthorized', 'forbidden'],
     async handle(call) {
+      await openingTurn(context)
       requireScope(call.principal, 'sessions:read')
       const query = parseQuery(call.url, EVENT_QUERY)
       const head: FeedCursor = { feed: await context.store.feedHead(), count: 0 }

@@ -19,7 +19,7 @@ import { parseJson } from '../../http/body.ts'
 import { Tail } from '../../stream/tail.ts'
 import { refOf, SocketCommand, type SocketMessage } from '../../wire/v1/socket.ts'
 import { envelopeOf, wireEvent, type EventView } from './codec.ts'
-import { atExpiry, findSession, requireStreamPlace } from './context.ts'
+import { atExpiry, findSession, openingTurn, requireStreamPlace } from './context.ts'
 import { EVENT_QUERY, gapOf, startOf, viewOf } from './cursor.ts'
 import { messageCommand, requireMayApprove } from './message-routes.ts'
 import { parseQuery } from './query.ts'
@@ -38,6 +38,7 @@ const KEEP_ALIVE = encoder.encode('{"type":"keepalive"}\n')
 export async function openV1Socket(context: V1Context, request: IncomingMessage, url: URL, principal: Principal): Promise<SocketHandler> {
   const match = PATH.exec(url.pathname)
   if (match === null) throw new ConvokeError('route_not_found', 'there is no socket at this path')
+  await openingTurn(context)
   const summary = await findSession(context, match[1] ?? '', principal)
   const query = parseQuery(url, EVENT_QUERY)
   requireStreamPlace(context)
