@@ -18,8 +18,8 @@ export const ANSWER_BYTES_MAX = 64 * 1024 * 1024
 /** Watches one answer for silence. */
 export interface IdleWatch {
   readonly signal: AbortSignal
-  /** The model has said something. */
-  heard(): void
+  /** The model has said something. `taking`: whoever reads it is at work, and nothing is waited for until it is said that it was heard. */
+  heard(taking?: boolean): void
   close(): void
 }
 
@@ -27,16 +27,24 @@ export interface IdleWatch {
 export function watchIdle(clock: Clock, idleMs: number): IdleWatch {
   const idle = new AbortController()
   let heardMs = clock.monotonicMs()
+  let isTaken = false
   let takeBack: () => void = () => undefined
   const wait = (leftMs: number) => {
     takeBack = clock.after(leftMs, () => {
-      const silentMs = clock.monotonicMs() - heardMs
+      const silentMs = isTaken ? 0 : clock.monotonicMs() - heardMs
       if (silentMs < idleMs) wait(idleMs - silentMs)
       else idle.abort(new ConvokeError('model_unavailable', `the model provider said nothing for ${idleMs} ms`))
     })
   }
   wait(idleMs)
-  return { signal: idle.signal, heard: () => void (heardMs = clock.monotonicMs()), close: () => takeBack() }
+  return {
+    signal: idle.signal,
+    heard(taking = false) {
+      isTaken = taking
+      heardMs = clock.monotonicMs()
+    },
+    close: () => takeBack(),
+  }
 }
 
 /** The error for an answer that is too long. */

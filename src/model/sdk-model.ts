@@ -68,11 +68,11 @@ async function* limited(parts: AsyncIterable<LanguageModelV4StreamPart>, watch: 
   let chars = 0
   for await (const part of parts) {
     const said = saidIn(part)
-    if (said > 0) watch?.heard()
     chars += said
     if (chars > ANSWER_CHARS_MAX) throw tooLong('characters', ANSWER_CHARS_MAX)
+    // How long we take over it is no silence of the model's.
+    if (said > 0) watch?.heard(true)
     yield part
-    // How long we took over it is no silence of the model's.
     if (said > 0) watch?.heard()
   }
 }

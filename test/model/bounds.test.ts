@@ -66,6 +66,17 @@ test.each(WIRES)('%s: an answer that stands still has failed after its time, cou
   await expect(second).rejects.toMatchObject({ code: 'model_unavailable' })
 })
 
+test('what is done with a part takes as long as it takes: that is no silence of the model', async () => {
+  const clock = manualClock()
+  const said: ModelPart[] = []
+  for await (const part of await call('openai-compatible', say('openai-compatible', ANSWER), clock)) {
+    said.push(part)
+    clock.advance(5_000)
+  }
+  expect(said.map(({ type }) => type)).toEqual(['text_delta', 'text_delta', 'text_end', 'finish'])
+  expect(clock.pending).toBe(0)
+})
+
 test('an answer that goes on is not cut off, however long it takes, and leaves no timer', async () => {
   const clock = manualClock()
   let write: (text: string) => void = () => undefined
