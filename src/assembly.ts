@@ -4,6 +4,8 @@ import type { StaticKey, TokenHandler } from './access/keys.ts'
 import type { Config } from './config.ts'
 import type { ModelRegistry } from './domain/model.ts'
 import type { Telemetry } from './domain/ports.ts'
+import type { ToolIntent } from './domain/tool.ts'
+import type { Agent } from './runtime/agent.ts'
 import { OPENINGS_PER_TURN, type V1Context } from './dialect/v1/context.ts'
 import type { Store } from './log/store.ts'
 import type { Upkeep } from './log/upkeep.ts'
@@ -11,9 +13,9 @@ import type { SessionReads } from './projection/reads.ts'
 import { createAccess } from './access/keys.ts'
 import { builtinAgent } from './agent/builtin.ts'
 import { Committer } from './command/committer.ts'
-import { createPurger } from './command/purge.ts'
+import { createPurger, type Purger } from './command/purge.ts'
 import { retain, type RetentionParts } from './command/retention.ts'
-import { createCommandService } from './command/service.ts'
+import { createCommandService, type CommandService } from './command/service.ts'
 import { openListeners, type ServingOptions } from './listeners.ts'
 import { createModelRegistry } from './model/registry.ts'
 import { startChores, type Chore } from './runtime/chores.ts'
@@ -71,61 +73,12 @@ export async function assemble(options: AssemblyOptions): Promise<Assembly> {
   }
 }
 
-async function assembleOver(store: Store & SessionReads & Upkeep, options: AssemblyOptions): Promise<Assembly> {
-  const { config, emit } = options
-  const telemetry = jsonLog(
-    config.log,
-    (line) => process.stderr.write(line),
-    () => systemClock.nowMs(),
-  )
-  const hub = new Hub()
-  const committer = new Committer(store, hub)
-  const models = modelsOf(config, telemetry)
-  const folders = new SessionFolders({ dataFolder: config.data, roots: config.workspace.roots, restricted: !options.open })
-  const tools = await withOwnTools(builtinTools({ clock: systemClock, env: toolEnvironment(config.environment) }), config)
-  const parts: AgentParts = {
-    state: (session) => store.state(session),
-    reads: store,
-    models,
-    tools,
-    policy: config.approvals,
-    clock: systemClock,
-    random: systemRandom,
-    telemetry,
-    folders: async (session) => folders.ensure(session, (await store.session(session))?.cwd),
-  }
-  const agents = new Map([builtinAgent(parts), ...(await ownAgents(config, parts))].map((agent) => [agent.name, agent]))
-  const supervisor = new Supervisor({
-    store,
-    hub,
-    committer,
-    clock: systemClock,
-    telemetry,
-    agent: (name) => agents.get(name),
-    killGroup: (intent) => endGroup(intent, systemClock),
-  })
-  const commands = createCommandService(committer, systemClock)
-  const purger = createPurger({ store, committer, commands, files: folders, clock: systemClock })
-  const context: V1Context = {
-    commands,
-    purger,
-    store,
-    reads: store,
-    hub,
-    models,
-    clock: systemClock,
-    random: systemRandom,
-    telemetry,
-    version: VERSION,
-    startedAtMs: systemClock.nowMs(),
-    autoApproveMode: config.approvals.mode,
-    agents: [...agents.keys()],
-    resolveCwd: (cwd) => folders.resolveCwd(cwd),
-    streams: new Set(),
-    streamsMax: config.limits.streams,
-    openings: new Gate(OPENINGS_PER_TURN),
-    onSessionCreated: (id) => emit('session_created', { id }),
-  }
+type Log = Store & SessionReads & Upkeep
+
+async function assembleOver(store: Log, options: AssemblyOptions): Promise<Assembly> {
+  const { config } = options
+  const parts = await build(store, options)
+  const { telemetry, supervisor, purger, context } = parts
   const access = createAccess({
     keys: keysOf(options),
     open: options.open,
@@ -139,24 +92,93 @@ async function assembleOver(store: Store & SessionReads & Upkeep, options: Assem
   // What a crash left unfinished. What cannot be done now is tried again with the next purge.
   purger.tidy().catch((error: unknown) => telemetry.log('warn', 'what erased sessions left could not be removed', { error: String(error) }))
   let stopping: Promise<void> | undefined
-  const stop = async () => {
-    models.close()
-    commands.close()
-    const closed = Promise.all(listeners.map((listener) => listener.close(config.shutdownMs + DRAIN_MS)))
-    for (const stream of context.streams) stream.end()
-    try {
-      await supervisor.stop(config.shutdownMs)
-      for (const stream of context.streams) stream.end()
-      await Promise.race([closed, elapsed(DRAIN_MS)])
-      // A peer that neither reads nor answers must not hold the process.
-      for (const listener of listeners) listener.cut()
-    } finally {
-      await stopChores()
-      await purger.close()
-      await store.close()
-    }
+  return { url: listeners[0]?.url ?? '', stop: () => (stopping ??= takeApart(store, parts, listeners, stopChores, config.shutdownMs)) }
+}
+
+/** The parts of a server that is not started. */
+interface Parts {
+  readonly telemetry: Telemetry
+  readonly models: ModelRegistry
+  readonly supervisor: Supervisor
+  readonly commands: CommandService
+  readonly purger: Purger
+  readonly context: V1Context
+}
+
+async function build(store: Log, options: AssemblyOptions): Promise<Parts> {
+  const { config } = options
+  const clock = systemClock
+  const telemetry = jsonLog(
+    config.log,
+    (line) => process.stderr.write(line),
+    () => clock.nowMs(),
+  )
+  const hub = new Hub()
+  const committer = new Committer(store, hub)
+  const models = modelsOf(config, telemetry)
+  const folders = new SessionFolders({ dataFolder: config.data, roots: config.workspace.roots, restricted: !options.open })
+  const agents = await agentsOf(config, {
+    state: (session) => store.state(session),
+    reads: store,
+    models,
+    tools: await withOwnTools(builtinTools({ clock, env: toolEnvironment(config.environment) }), config),
+    policy: config.approvals,
+    clock,
+    random: systemRandom,
+    telemetry,
+    folders: async (session) => folders.ensure(session, (await store.session(session))?.cwd),
+  })
+  const killGroup = (intent: ToolIntent) => endGroup(intent, clock)
+  const supervisor = new Supervisor({ store, hub, committer, clock, telemetry, agent: (name) => agents.get(name), killGroup })
+  const commands = createCommandService(committer, clock)
+  const purger = createPurger({ store, committer, commands, files: folders, clock })
+  const context: V1Context = {
+    commands,
+    purger,
+    store,
+    reads: store,
+    hub,
+    models,
+    clock,
+    random: systemRandom,
+    telemetry,
+    version: VERSION,
+    startedAtMs: clock.nowMs(),
+    autoApproveMode: config.approvals.mode,
+    agents: [...agents.keys()],
+    resolveCwd: (cwd) => folders.resolveCwd(cwd),
+    streams: new Set(),
+    streamsMax: config.limits.streams,
+    openings: new Gate(OPENINGS_PER_TURN),
+    onSessionCreated: (id) => options.emit('session_created', { id }),
   }
-  return { url: listeners[0]?.url ?? '', stop: () => (stopping ??= stop()) }
+  return { telemetry, models, supervisor, commands, purger, context }
+}
+
+async function agentsOf(config: Config, parts: AgentParts): Promise<ReadonlyMap<string, Agent>> {
+  return new Map([builtinAgent(parts), ...(await ownAgents(config, parts))].map((agent) => [agent.name, agent]))
+}
+
+type Listeners = Awaited<ReturnType<typeof openListeners>>
+
+/** Tells streams, lets runs come to a step's end, and closes what was opened, the log last (P14). */
+async function takeApart(store: Log, parts: Parts, listeners: Listeners, stopChores: () => Promise<void>, graceMs: number): Promise<void> {
+  const { models, commands, supervisor, purger, context } = parts
+  models.close()
+  commands.close()
+  const closed = Promise.all(listeners.map((listener) => listener.close(graceMs + DRAIN_MS)))
+  for (const stream of context.streams) stream.end()
+  try {
+    await supervisor.stop(graceMs)
+    for (const stream of context.streams) stream.end()
+    await Promise.race([closed, elapsed(DRAIN_MS)])
+    // A peer that neither reads nor answers must not hold the process.
+    for (const listener of listeners) listener.cut()
+  } finally {
+    await stopChores()
+    await purger.close()
+    await store.close()
+  }
 }
 
 /** Resolves after `ms`, without keeping the process alive until then. */
