@@ -41,6 +41,11 @@ export class SegmentedLog {
     return this.#own.base + this.#own.events.length
   }
 
+  /** What it reads of, its own last. */
+  get segments(): readonly Segment[] {
+    return this.#pieces().map(({ segment }) => segment)
+  }
+
   get messageCount(): number {
     return this.#own.messagesBefore + this.#own.messages.length
   }

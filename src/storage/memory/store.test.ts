@@ -1,7 +1,10 @@
+import { expect, test } from 'vitest'
+import { sessionId } from '../../domain/ids.ts'
 import { systemRandom } from '../../system/random.ts'
 import type { OpenedStore } from '../../testing/store-kit.ts'
 import { storeSuite } from '../../testing/store-suite.ts'
 import { sharedSuite } from '../../testing/shared-suite.ts'
+import { create, erase, fork, freshId } from '../../testing/writes.ts'
 import { memoryStore, type MemoryStore } from './store.ts'
 
 function opened(store: MemoryStore): OpenedStore {
@@ -28,4 +31,20 @@ sharedSuite('the memory engine', async () => {
       await two.close()
     },
   }
+})
+
+test('what it holds is each event once, however many forks read it, and nothing of what was erased', async () => {
+  const store = memoryStore(systemRandom)
+  const [origin, other, copy] = [sessionId(freshId()), sessionId(freshId()), sessionId(freshId())]
+  await store.commit([create(origin), create(other), fork(copy, origin, 1)])
+  expect([store.held().events.length, store.held().feed.length]).toEqual([3, 3])
+  await store.commit([erase(origin), erase(other)])
+  for (const leftover of await store.leftovers(10)) await store.forgetLeftover(leftover)
+  expect(
+    store
+      .held()
+      .events.map(({ event }) => event.type)
+      .sort(),
+  ).toEqual(['SessionCreated', 'SessionForked'])
+  expect(JSON.stringify(store.held())).not.toContain(other)
 })

@@ -8,6 +8,7 @@ import type { AppendWrite, Drivers, EraseWrite, Idempotency, LogBatch, Store, Wr
 import type { Leftover, Upkeep } from '../../log/upkeep.ts'
 import type { SessionQuery, SessionReads } from '../../projection/reads.ts'
 import type { SessionSummary } from '../../projection/session-summary.ts'
+import type { TranscriptMessage } from '../../projection/transcript.ts'
 import type { ForkSource } from '../../domain/decide-fork.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 import { applyWrite, refuseErase } from '../../log/apply.ts'
@@ -46,6 +47,16 @@ interface Data {
 export interface MemoryStore extends Store, SessionReads, Upkeep {
   /** Opens the same data again, after `close`. @throws {ConvokeError} `store_locked` while it is open */
   reopen(): MemoryStore
+  /** What it holds, each event once, for those who look for what should be gone. */
+  held(): HeldInMemory
+}
+
+/** Everything in a store but the answers to idempotency keys. */
+export interface HeldInMemory {
+  readonly events: readonly Recorded[]
+  readonly messages: readonly TranscriptMessage[]
+  readonly states: readonly unknown[]
+  readonly feed: readonly LogBatch[]
 }
 
 /** Opens an empty store. A shared one can be opened again, as by another process, while it is open. */
@@ -109,6 +120,11 @@ function open(data: Data): MemoryStore {
       closed = true
     },
     reopen: () => open(data),
+    held() {
+      const segments = new Set([...logsOf(data).flatMap((log) => log.segments), ...data.leftovers.values()])
+      const states = [...data.streams.values()].map(({ state, summary }) => ({ state, summary }))
+      return { events: [...segments].flatMap(({ events }) => events), messages: [...segments].flatMap(({ messages }) => messages), states, feed: data.feed }
+    },
   }
 }
 
