@@ -105,7 +105,8 @@ export class Supervisor {
   }
 
   #see(batch: Omit<LiveBatch, 'encoded'>): void {
-    if (batch.events[0]?.type === 'RunClaimed') void this.#endClosed(batch)
+    const [first] = batch.events
+    if (first?.type === 'RunClaimed' && !this.#peers.isAlone(first.driver)) void this.#endClosed(batch)
     batch.events.forEach((event, index) => {
       if (event.type === 'RunStarted' && this.#peers.isOurs(event.driver)) this.#drive(batch.stream, event, batch.from + index)
       if (event.type === 'CancelRequested') this.#confirmCancel(batch.stream, event.runId)
@@ -205,10 +206,9 @@ export class Supervisor {
     if (begun.length > 0) await this.#endCalls(stream, begun, (await this.#options.store.head(stream)) ?? 0)
   }
 
-  /** A claim, or a cancel that was forced, has ended these calls over the head of another process: what it began of them is ended with them. */
+  /** A claim or a forced cancel has ended these calls over the head of another process: what that one began of them is ended with them. */
   async #endClosed({ stream, from, events }: Omit<LiveBatch, 'encoded'>): Promise<void> {
-    const { store, telemetry } = this.#options
-    if (store.drivers === undefined) return
+    const { telemetry } = this.#options
     const closed = events.flatMap((event) => (event.type === 'ToolCompleted' ? [event.toolCallId] : []))
     try {
       await this.#endCalls(stream, closed, from - 1)
