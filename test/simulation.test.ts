@@ -15,7 +15,7 @@ describe('a simulated world keeps every promise', () => {
   })
 })
 
-test('the seeds reach what they are for: deaths, disk failures, cancels, takeovers, both engines', async () => {
+test('the seeds reach what they are for: deaths, disk failures, cancels, takeovers, forks, erasures, both engines', async () => {
   const results: SeedResult[] = []
   for (let seed = SEEDS.from; seed < SEEDS.from + 60; seed++) results.push(await runSeed(seed))
   const sum = (of: (result: SeedResult) => number) => results.reduce((total, result) => total + of(result), 0)
@@ -24,6 +24,8 @@ test('the seeds reach what they are for: deaths, disk failures, cancels, takeove
   expect(sum(({ counts }) => counts.failures)).toBeGreaterThan(10)
   expect(sum(({ counts }) => counts.ends.get('cancelled') ?? 0)).toBeGreaterThan(5)
   expect(sum(({ counts }) => counts.claims)).toBeGreaterThan(5)
+  expect(sum(({ counts }) => counts.forks)).toBeGreaterThan(5)
+  expect(sum(({ counts }) => counts.erasures)).toBeGreaterThan(5)
   expect(sum(({ counts }) => counts.frames)).toBeGreaterThan(1000)
 })
 

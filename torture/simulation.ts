@@ -38,7 +38,7 @@ async function run({ seed, seeds, form, brokenMax = BROKEN_MAX, say }: PartOptio
     if ((done + 1) % SAY_EVERY === 0) say(`${done + 1} of ${count} seeds`)
   }
   say(`ends of runs: ${[...totals].flatMap(([what, n]) => (what.startsWith('end ') ? [`${what.slice(4)} ${n}`] : [])).join(', ')}`)
-  const tried = ['runs', 'events', 'commands', 'deaths', 'failures', 'frames'].map(
+  const tried = ['runs', 'events', 'commands', 'forks', 'erasures', 'deaths', 'failures', 'frames'].map(
     (what) => `${(totals.get(what) ?? 0).toLocaleString('en')} ${LABELS[what] ?? what}`,
   )
   return { tried: [`${done.toLocaleString('en')} seeds`, ...tried], lost }

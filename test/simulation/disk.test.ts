@@ -3,14 +3,14 @@ import type { WriteOutcome } from '../../src/log/store.ts'
 import { sessionId } from '../../src/domain/ids.ts'
 import { memoryStore } from '../../src/storage/memory/store.ts'
 import { systemRandom } from '../../src/system/random.ts'
-import { create, freshId, send } from '../../src/testing/writes.ts'
-import { SimulatedDisk, type Committed, type DiskManner } from '../../src/testing/simulation/disk.ts'
+import { create, erase, freshId, send } from '../../src/testing/writes.ts'
+import { SimulatedDisk, type Committed, type DiskManner, type Engine } from '../../src/testing/simulation/disk.ts'
 import { Scheduler } from '../../src/testing/simulation/scheduler.ts'
 import { seededRandom } from '../../src/testing/simulation/seeded.ts'
 
 const CALM: DiskManner = { commitMs: 5, readMs: 2, failing: 0, unreadable: 0, stalling: 0 }
 
-function disk(manner: Partial<DiskManner> = {}) {
+function disk(manner: Partial<DiskManner> = {}, opened?: () => Promise<Engine>) {
   const random = seededRandom(9)
   const scheduler = new Scheduler(random)
   let store: ReturnType<typeof memoryStore> | undefined
@@ -20,6 +20,7 @@ function disk(manner: Partial<DiskManner> = {}) {
     random,
     manner: { ...CALM, ...manner },
     async open() {
+      if (opened !== undefined) return opened()
       await store?.close()
       return (store = store === undefined ? memoryStore(systemRandom) : store.reopen())
     },
@@ -82,6 +83,27 @@ describe('a failing disk', () => {
       written.push((await d.engine.head(s)) === 1)
     }
     expect(new Set(written)).toEqual(new Set([true, false]))
+    expect(failed).toHaveLength(20)
+  })
+
+  test('fails in the middle of upkeep too, and what was to be done is done or not', async () => {
+    const { disk: d, scheduler, run } = disk()
+    const log = await d.open(scheduler.scope('p'))
+    const s = sessionId(freshId())
+    void log.commit([create(s)]).then(() => log.commit([erase(s)]))
+    await run()
+    const [leftover] = await d.engine.leftovers(1)
+    if (leftover === undefined) throw new Error('an erased session leaves its files to be removed')
+    const { disk: broken, scheduler: other, failed, run: runOther } = disk({ failing: 1 }, async () => d.engine)
+    const failing = await broken.open(other.scope('q'))
+    const left: number[] = []
+    for (let tries = 20; tries > 0; tries--) {
+      const forgotten = expect(failing.forgetLeftover(leftover)).rejects.toMatchObject({ code: 'store_unknown' })
+      await runOther()
+      await forgotten
+      left.push((await d.engine.leftovers(1)).length)
+    }
+    expect(new Set(left)).toEqual(new Set([1, 0]))
     expect(failed).toHaveLength(20)
   })
 

@@ -1,5 +1,5 @@
 /** The checker of the simulation sees each kind of broken log; one that sees nothing would prove nothing. */
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { StreamEvent } from '../../src/domain/event.ts'
 import { messageId, runId, sessionId, userId } from '../../src/domain/ids.ts'
 import { NO_USAGE } from '../../src/domain/usage.ts'
@@ -43,6 +43,8 @@ const proposed = (disposition: 'approve' | 'ask' = 'approve', name = 'act'): Str
 const toolStarted: StreamEvent = { type: 'ToolStarted', runId: R, toolCallId: 'c', toolName: 'act', attempt: 1 }
 const decided = (action: 'accept' | 'reject'): StreamEvent => ({ type: 'ApprovalDecided', runId: R, toolCallId: 'c', action, by: alice })
 const result: StreamEvent = { type: 'ToolCompleted', runId: R, toolCallId: 'c', toolName: 'act', result: 'done', isError: false }
+const asked: StreamEvent = { type: 'ResumeRequested', runId: R }
+const answer = (action: 'resume' | 'fail'): StreamEvent => ({ type: 'ResumeDecided', runId: R, action, by: alice })
 const turnEnd: StreamEvent = { type: 'TurnCompleted', runId: R, turn: 1, finishReason: 'stop' }
 const ended: StreamEvent = { type: 'RunCompleted', runId: R, totalTurns: 1, totalUsage: NO_USAGE, stopReason: 'completed' }
 
@@ -65,6 +67,7 @@ test.each([
   ],
   ['an asked call that was accepted', [created, started(), turn(), answered, proposed('ask'), decided('accept'), toolStarted, result, turnEnd, ended]],
   ['a repeatable call that is repeated', [created, started(), turn(), answered, proposed('approve', 'look'), toolStarted, toolStarted, result, turnEnd, ended]],
+  ['a run that was asked about and went on', [created, started(), turn(), claimed(2), asked, answer('resume'), superseded(0), attempt(2), turnEnd, ended]],
   ['a message that waited', [created, started(), queued('m'), said('m', 'steer'), ended]],
 ] as const)('%s is sound', (_what, events) => {
   expect(check(events)).toEqual([])
@@ -98,7 +101,79 @@ test.each([
     'P5: a model call was finished twice in one turn',
   ],
   ['a message taken in twice', [created, started(), queued('m'), said('m', 'steer'), said('m', 'steer'), ended], 1, 'P7: a message was taken in twice'],
+  ['a run that goes on unasked', [created, started(), turn(), claimed(2), asked, superseded(0)], 1, 'P5: the run goes on, and nobody has said so'],
+  ['a run that goes on against a no', [created, started(), asked, answer('fail'), turn()], 1, 'P5: the run goes on, and nobody has said so'],
+  ['a second answer', [created, started(), asked, answer('resume'), answer('fail'), ended], 1, 'P5: nobody asked whether the run goes on'],
+  ['a second question', [created, started(), asked, asked, ended], 1, 'P5: it is asked twice whether the run goes on'],
   ['a message forgotten', [created, started(), queued('m'), ended], 1, 'P6: 1 accepted message(s) of s were forgotten in the queue'],
 ] as const)('%s is seen', (_what, events, from, sentence) => {
   expect(check(events, from)).toContain(sentence)
+})
+
+describe('a fork', () => {
+  const F = sessionId('f')
+  const forked = (at: number): StreamEvent => {
+    return { type: 'SessionForked', origin: { sessionId: S, position: at }, owner: alice, title: 't', agent: 'convoke', messages: 0, by: alice }
+  }
+  const LOG = [created, started(), turn(), answered, reported, proposed(), toolStarted, result, turnEnd, ended]
+
+  /** What the checker says of a fork at `at` whose first own event stands at `position`, after something was done to it and its origin. */
+  function checkFork(at: number, position = at + 1, then: (rules: Rules) => void = () => undefined): readonly string[] {
+    const broken: string[] = []
+    const rules = new Rules({ repeatable: () => false, broken: (sentence) => broken.push(sentence.replace(/ \([sf]2? at .*/, '')) })
+    LOG.forEach((event, index) => rules.take(S, { position: index + 1, atMs: 0, event }))
+    rules.take(F, { position, atMs: 0, event: forked(at) })
+    then(rules)
+    return broken
+  }
+
+  test.each([1, 2, 9, 10])('at %i, where nothing is open, is sound', (at) => {
+    expect(checkFork(at)).toEqual([])
+  })
+
+  test.each([3, 5, 6, 7, 8, 11])('at %i, inside a turn or behind the end, is seen', (at) => {
+    expect(checkFork(at)).toEqual([`L13: forked at ${at}, where something is open, or nothing is`])
+  })
+
+  test('that does not go on where its history ends is seen', () => {
+    expect(checkFork(9, 11)).toEqual(['P3: position 11 follows 9'])
+  })
+
+  test('has fences and runs of its own, whatever becomes of its origin', () => {
+    const own = runId('own')
+    expect(
+      checkFork(9, 10, (rules) => {
+        rules.erase(S)
+        rules.take(F, { position: 11, atMs: 0, event: started(own) })
+      }),
+    ).toEqual([])
+  })
+
+  test('of what was erased is seen', () => {
+    const again = (rules: Rules) => {
+      rules.erase(S)
+      rules.take(sessionId('f2'), { position: 3, atMs: 0, event: forked(2) })
+    }
+    expect(checkFork(9, 10, again)).toEqual(['L13: forked from s, which is not there'])
+  })
+})
+
+describe('an erasure', () => {
+  function checkErased(events: readonly StreamEvent[], then: (rules: Rules) => void): readonly string[] {
+    const broken: string[] = []
+    const rules = new Rules({ repeatable: () => false, broken: (sentence) => broken.push(sentence.replace(/ \(s at .*/, '')) })
+    events.forEach((event, index) => rules.take(S, { position: index + 1, atMs: 0, event }))
+    rules.erase(S)
+    then(rules)
+    return [...broken, ...rules.atEnd()]
+  }
+
+  test.each<[string, readonly StreamEvent[], (rules: Rules) => void, readonly string[]]>([
+    ['of an idle session is sound', [created], () => undefined, []],
+    ['beside a run is seen', [created, started()], () => undefined, ['L14: s was erased, and its run r is active', 'P6: run r never ended']],
+    ['twice is seen', [created], (rules) => rules.erase(S), ['L14: s was erased and is not there']],
+    ['that is written to is seen', [created], (rules) => rules.take(S, { position: 2, atMs: 0, event: created }), ['L14: what was erased is written to']],
+  ])('%s', (_what, events, then, sentences) => {
+    expect(checkErased(events, then)).toEqual(sentences)
+  })
 })

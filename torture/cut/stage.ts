@@ -103,11 +103,15 @@ const CALM: Shape = {
   stalls: 0,
   largeFrames: false,
   lateMs: 0,
-  models: { failing: 0, hanging: 0, deaf: 0, paceMs: 1, countingIds: false },
+  models: { failing: 0, hanging: 0, deaf: 0, paceMs: 1, countingIds: false, words: 3 },
   tools: { failing: 0, deaf: 0, slowMs: 1, groups: true },
   whims: [],
   ownAgents: 0,
   onInterrupt: ['resume'],
+  forks: 0,
+  erases: 0,
+  idleMs: 0,
+  packMs: 0,
 }
 
 /** Plays `scenario` with `cut`. */

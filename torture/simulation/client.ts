@@ -1,6 +1,7 @@
 /** A client that gives commands over a bad network: it asks again with the same key until it is told yes or no. */
 import type { Reply, SessionCommand } from '../../src/domain/command.ts'
 import type { SessionId } from '../../src/domain/ids.ts'
+import type { Receipt } from '../../src/log/store.ts'
 import type { Principal } from '../../src/domain/principal.ts'
 import type { Scheduler, Scope } from '../../src/testing/simulation/scheduler.ts'
 import type { SeededRandom } from '../../src/testing/simulation/seeded.ts'
@@ -13,24 +14,39 @@ const ANSWER_MS = 400
 /** Longest pause before it asks again, in ms. */
 const AGAIN_MS = 300
 
+/** Erases a session for good: no command of the session, which is not there to take one twice. */
+export interface PurgeSession {
+  readonly type: 'PurgeSession'
+}
+/** What can be wished for. */
+export type WishCommand = SessionCommand | PurgeSession
+
 /** What somebody wants. */
 export interface Wish {
   /** Names it everywhere: its idempotency key, and where it can the text that it writes. */
   readonly tag: string
   /** The command as a route makes it, with new ids for each try. */
-  readonly make: (driver: number) => { readonly stream: SessionId; readonly command: SessionCommand }
+  readonly make: (driver: number) => { readonly stream: SessionId; readonly command: WishCommand }
 }
 
 /** What became of a wish. */
 export type Answer =
-  | { readonly kind: 'yes'; readonly stream: SessionId; readonly to: number; readonly reply: Reply; readonly replayed: boolean }
+  | {
+      readonly kind: 'yes'
+      readonly stream: SessionId
+      readonly to: number
+      readonly reply: Reply
+      readonly replayed: boolean
+      /** Of a session that was erased. */
+      readonly receipt?: Receipt
+    }
   | { readonly kind: 'no'; readonly code: string }
 
 /** A wish and what its sender was told; without an answer it is unknown to everybody. */
 export interface Wished {
   readonly wish: Wish
   readonly stream: SessionId
-  readonly command: SessionCommand
+  readonly command: WishCommand
   tries: number
   answer?: Answer
 }
@@ -49,7 +65,7 @@ export interface ClientWorld {
 
 /** Codes that a client takes for "ask again"; a busy session is an answer. */
 function isPassing(code: string): boolean {
-  return code === 'overloaded' || code === 'shutting_down' || code === 'store_unknown' || code === 'store_failed'
+  return code === 'overloaded' || code === 'shutting_down' || code === 'store_unknown' || code === 'store_failed' || code === 'internal_error'
 }
 
 /** Gives commands. */
@@ -116,10 +132,19 @@ export class SimulatedClient {
   async #execute(process: SimulatedProcess, { wish }: Wished): Promise<Answer> {
     const { stream, command } = wish.make(process.store.driver)
     try {
-      const result = await process.commands.execute(stream, command, this.#world.principal, { scope: 'client', key: wish.tag, fingerprint: wish.tag })
+      const { principal } = this.#world
+      const idempotency = { scope: 'client', key: wish.tag, fingerprint: wish.tag }
+      if (command.type === 'PurgeSession') {
+        const { receipt, replayed } = await process.purger.purge(stream, principal, idempotency)
+        return { kind: 'yes', stream, to: 0, reply: {}, replayed, receipt }
+      }
+      const give = command.type === 'ForkSession' ? process.commands.fork(stream, command, principal, idempotency) : undefined
+      const result = await (give ?? process.commands.execute(stream, command, principal, idempotency))
       return { kind: 'yes', stream: result.stream, to: result.to, reply: result.reply, replayed: result.replayed }
     } catch (error) {
       if (error instanceof ConvokeError) return { kind: 'no', code: error.code }
+      // These read before they write, and remove files afterwards: a route says that the fault is the server's own.
+      if (command.type === 'ForkSession' || command.type === 'PurgeSession') return { kind: 'no', code: 'internal_error' }
       throw error
     }
   }

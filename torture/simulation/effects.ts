@@ -21,25 +21,30 @@ function sayAnswer({ answer, tries }: Wished): string {
 interface Index {
   /** How often each tag was written as what. */
   readonly created: Map<string, number>
+  readonly forked: Map<string, number>
   readonly renamed: Map<string, number>
   readonly queued: Map<string, number>
   readonly added: Map<string, number>
   readonly models: Map<string, number>
   readonly deleted: Set<SessionId>
   readonly decided: Map<string, string>
+  /** What was said of interrupted runs: run and answer. */
+  readonly resumed: Set<string>
 }
 
 function indexOf(truth: Truth): Index {
   const index: Index = {
     created: new Map(),
+    forked: new Map(),
     renamed: new Map(),
     queued: new Map(),
     added: new Map(),
     models: new Map(),
     deleted: new Set(),
     decided: new Map(),
+    resumed: new Set(),
   }
-  for (const [stream, log] of truth.streams) for (const { event } of log) note(index, stream, event)
+  for (const [stream, log] of truth.own()) for (const { event } of log) note(index, stream, event)
   return index
 }
 
@@ -47,6 +52,10 @@ function note(index: Index, stream: SessionId, event: StreamEvent): void {
   switch (event.type) {
     case 'SessionCreated':
       return count(index.created, event.title)
+    case 'SessionForked':
+      return count(index.forked, event.title)
+    case 'ResumeDecided':
+      return void index.resumed.add(`${event.runId} ${event.action}`)
     case 'SessionUpdated':
       return count(index.renamed, event.title)
     case 'SessionDeleted':
@@ -76,6 +85,15 @@ function ofWish(wished: Wished, index: Index, truth: Truth, rules: Rules): reado
   switch (command.type) {
     case 'CreateSession':
       return once('created', index.created.get(tag) ?? 0, answer)
+    case 'ForkSession':
+      return once('forked', index.forked.get(tag) ?? 0, answer)
+    case 'PurgeSession':
+      return answer?.kind === 'yes' && !truth.erased.has(stream) ? ['P1: an acknowledged erasure was none'] : []
+    case 'ResumeRun': {
+      const end = rules.runs.get(command.runId)?.end ?? ''
+      const isSo = index.resumed.has(`${command.runId} ${command.action}`) || (command.action === 'fail' && !GOOD_ENDS.has(end))
+      return answer?.kind === 'yes' && !isSo ? ['P1: the acknowledged answer to an interrupted run is not in the log'] : []
+    }
     case 'UpdateSession':
       return once('renamed', index.renamed.get(tag) ?? 0, answer)
     case 'SetModel':
@@ -98,6 +116,9 @@ function ofWish(wished: Wished, index: Index, truth: Truth, rules: Rules): reado
   }
 }
 
+/** Ends of runs that have not failed. */
+const GOOD_ENDS: ReadonlySet<string> = new Set(['completed', 'cancelled', 'max_turns'])
+
 function once(what: string, times: number, answer: Wished['answer']): readonly string[] {
   if (times > 1) return [`P7: ${what} ${times} times`]
   if (answer?.kind === 'yes' && times === 0) return [`P1: acknowledged, and never ${what}`]
@@ -116,7 +137,7 @@ function ofMessage(queued: number, added: number, answer: Wished['answer'], dele
 /** How each run ended, for the summary. */
 export function endsOf(truth: Truth): ReadonlyMap<string, number> {
   const ends = new Map<string, number>()
-  for (const log of truth.streams.values()) for (const recorded of log) noteEnd(ends, recorded)
+  for (const [, log] of truth.own()) for (const recorded of log) noteEnd(ends, recorded)
   return ends
 }
 

@@ -4,7 +4,9 @@ import type { Model, ModelPart, ModelRegistry, ModelRequest } from '../../src/do
 import type { Tool, ToolContext, ToolIntent, ToolResult } from '../../src/domain/tool.ts'
 import type { Scope } from '../../src/testing/simulation/scheduler.ts'
 import type { SeededRandom } from '../../src/testing/simulation/seeded.ts'
-import type { Shape } from './shape.ts'
+import type { SessionFiles } from '../../src/command/purge.ts'
+import type { SessionId } from '../../src/domain/ids.ts'
+import { isErasing, type Shape } from './shape.ts'
 import { ConvokeError } from '../../src/domain/errors.ts'
 import { callKey } from './rules.ts'
 
@@ -59,6 +61,8 @@ export function isRepeatable(name: string): boolean {
 /** The outside of all processes. */
 export class Outside {
   readonly ledger: Ledger = new Map()
+  /** Outputs of tools that are kept in files, by session. */
+  readonly outputs = new Map<SessionId, Set<string>>()
   readonly #options: OutsideOptions
   /** Ends each process group that works. */
   readonly #groups = new Map<number, () => void>()
@@ -87,6 +91,22 @@ export class Outside {
     }))
   }
 
+  /** The files of sessions, as the process of `scope` reaches them. Without one it takes no time, and nothing fails. */
+  files(scope?: Scope): SessionFiles {
+    const { random, shape } = this.#options
+    const takes = async (what: string) => {
+      await scope?.delay(random.between(0, 5), what)
+      if (scope !== undefined && random.chance(shape().failing)) throw new Error('a simulated file cannot be removed')
+    }
+    return {
+      count: async (session) => ({ workspace: 0, outputs: this.outputs.get(session)?.size ?? 0 }),
+      remove: async (session, keep) => {
+        await takes('files are removed')
+        for (const name of this.outputs.get(session) ?? []) if (keep?.has(name) !== true) this.outputs.get(session)?.delete(name)
+      },
+    }
+  }
+
   /** Ends what a call left running. */
   killGroup({ groupId }: ToolIntent): void {
     this.#end(groupId)
@@ -112,7 +132,14 @@ export class Outside {
     else await this.#runGroup(call, driver, group, tookMs, { scope, signal: context.signal })
     line.ended = true
     if (random.chance(tools.failing)) throw new Error('the tool broke')
-    return { output: `done ${context.toolCallId}`, isError: false }
+    const outputFile = isErasing(this.#options.shape()) && random.chance(0.3) ? this.#keepOutput(context) : undefined
+    return { output: `done ${context.toolCallId}`, isError: false, ...(outputFile === undefined ? {} : { outputFile }) }
+  }
+
+  #keepOutput({ sessionId, runId, toolCallId }: ToolContext): string {
+    const name = `${runId}-${toolCallId}.txt`
+    this.outputs.set(sessionId, (this.outputs.get(sessionId) ?? new Set()).add(name))
+    return `/outputs/${sessionId}/${name}`
   }
 
   /** A process group works whether or not its server lives; only a kill ends it. Its server hears of its end. */
@@ -180,12 +207,12 @@ export class Outside {
   /** Calls of tools until it has had enough, then an end. A model knows only its prompt. */
   #plan({ messages }: ModelRequest): readonly ModelPart[] {
     const { random } = this.#options
-    const { countingIds } = this.#options.shape().models
+    const { countingIds, words } = this.#options.shape().models
     const since = messages.length - 1 - messages.findLastIndex(({ role }) => role === 'user')
     const depth = messages.slice(messages.length - since).filter(({ role }) => role === 'assistant').length
     const parts: ModelPart[] = []
     if (random.chance(0.3)) parts.push({ type: 'thinking_delta', delta: 'hm' }, { type: 'thinking_end' })
-    const deltas = random.int(4)
+    const deltas = random.int(words + 1)
     for (let left = deltas; left > 0; left--) parts.push({ type: 'text_delta', delta: 'word ' })
     if (deltas > 0) parts.push({ type: 'text_end' })
     const calls = depth < DEPTH_MAX && random.chance(0.65) ? 1 + random.int(3) : 0

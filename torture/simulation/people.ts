@@ -1,6 +1,7 @@
 /** People: they open sessions, talk, steer, answer questions, change their minds; at moments that chance picks, on what they saw a moment ago. */
 import type { DecisionAction } from '../../src/domain/event.ts'
 import type { SessionCommand, WhenBusy } from '../../src/domain/command.ts'
+import type { Recorded } from '../../src/domain/event.ts'
 import type { SessionState } from '../../src/domain/session.ts'
 import type { SessionId } from '../../src/domain/ids.ts'
 import type { Scope } from '../../src/testing/simulation/scheduler.ts'
@@ -12,6 +13,8 @@ import { messageId, runId, sessionId } from '../../src/domain/ids.ts'
 
 /** How often somebody looks whether a question is open, in ms. */
 const LOOK_MS = 700
+/** How long somebody waits for something that is worth a fork, in ms at most. */
+const FORK_MS = 3_000
 
 /** What people share. */
 export interface PeopleWorld {
@@ -23,6 +26,8 @@ export interface PeopleWorld {
   readonly sessions: () => readonly SessionId[]
   /** A session as its newest reader would know it. */
   readonly state: (session: SessionId) => Promise<SessionState | undefined>
+  /** What they have read of it. */
+  readonly log: (session: SessionId) => readonly Recorded[]
 }
 
 /** The people of one seed. */
@@ -32,6 +37,8 @@ export class People {
   #thinking = 0
   #tags = 0
   #answering = true
+  /** Sessions that somebody has forked. */
+  readonly #origins: SessionId[] = []
 
   constructor(world: PeopleWorld) {
     this.#world = world
@@ -78,17 +85,37 @@ export class People {
     if (sessions().length === 0) return false
     const session = random.pick(sessions())
     const seen = await state(session)
-    if (seen === undefined) return false
+    if (seen === undefined) {
+      // Erased: life goes on elsewhere.
+      if (random.chance(0.5)) this.#create()
+      return false
+    }
     const tag = this.#tag()
     const whims = shape().whims
     const whim = whims.length > 0 && random.chance(0.5) ? random.pick(whims) : undefined
-    const make = this.#commandOf(whim, tag, seen)
+    const { forks, erases } = shape()
+    const isFork = forks > 0 && random.chance(forks)
+    const isErase = !isFork && erases > 0 && random.chance(erases)
+    const make = isFork || isErase ? undefined : this.#commandOf(whim, tag, seen)
+    const gone = isErase && this.#origins.length > 0 && random.chance(0.5) ? random.pick(this.#origins) : session
     // It takes them a moment: what they saw may be over.
-    this.#world.network.at(random.between(0, random.pick([1, 100])), `${tag} is sent`, () => {
+    this.#world.network.at(random.between(0, isFork ? FORK_MS : random.pick([1, 100])), `${tag} is sent`, () => {
       this.#thinking--
-      client.send({ tag, make: (driver) => ({ stream: session, command: make(driver) }) })
+      const at = isFork ? this.#forkPoint(session) : 0
+      if (isFork) client.send({ tag, make: () => ({ stream: sessionId(random.uuid()), command: { type: 'ForkSession', origin: session, at, title: tag } }) })
+      if (isFork) this.#origins.push(session)
+      if (isErase) client.send({ tag, make: () => ({ stream: gone, command: { type: 'PurgeSession' } }) })
+      if (make !== undefined) client.send({ tag, make: (driver) => ({ stream: session, command: make(driver) }) })
     })
     return true
+  }
+
+  /** Mostly where something has ended; sometimes anywhere, and beyond. */
+  #forkPoint(session: SessionId): number {
+    const { random, log } = this.#world
+    const events = log(session)
+    const ends = events.filter(({ event }) => event.type === 'TurnCompleted' || event.type === 'RunCompleted' || event.type === 'SessionForked')
+    return ends.length > 0 && random.chance(0.7) ? random.pick(ends).position : 1 + random.int(events.length + 1)
   }
 
   #commandOf(whim: Whim | undefined, tag: string, seen: SessionState): (driver: number) => SessionCommand {
@@ -101,6 +128,10 @@ export class People {
         return () => ({ type: 'UpdateSession', title: tag })
       case 'model':
         return () => ({ type: 'SetModel', runId: run, model: `sim/${tag}` })
+      case 'resume': {
+        const action = random.pick(['resume', 'fail'] as const)
+        return () => ({ type: 'ResumeRun', runId: run, action })
+      }
       case 'delete':
         return random.chance(0.3) ? () => ({ type: 'DeleteSession' }) : () => ({ type: 'UpdateSession', title: tag })
       case 'steer':
@@ -142,8 +173,12 @@ export class People {
       const asked = seen?.calls.filter(({ status }) => status === 'asked') ?? []
       const run = seen?.run?.id
       if (run !== undefined && seen?.run?.resume === 'asked') {
-        const action = random.pick(['resume', 'resume', 'fail'] as const)
-        client.send({ tag: this.#tag(), make: () => ({ stream: session, command: { type: 'ResumeRun', runId: run, action } }) })
+        // Two who do not agree, or one who wants it to end: at about the same moment.
+        for (let people = random.chance(0.3) ? 2 : 1; people > 0; people--) {
+          const action = random.pick(['resume', 'resume', 'fail'] as const)
+          client.send({ tag: this.#tag(), make: () => ({ stream: session, command: { type: 'ResumeRun', runId: run, action } }) })
+        }
+        if (random.chance(0.1)) client.send({ tag: this.#tag(), make: () => ({ stream: session, command: { type: 'CancelRun', runId: run } }) })
       }
       if (run === undefined || asked.length === 0) continue
       const picked = random.chance(0.5) ? asked : [random.pick(asked)]

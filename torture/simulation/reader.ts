@@ -63,7 +63,19 @@ export class SimulatedReader {
   /** Whether it has seen everything. */
   get current(): boolean {
     const { truth } = this.#world
-    return this.#seen >= (this.#stream === undefined ? truth.feed.length : truth.headOf(this.#stream))
+    if (this.#stream === undefined) return this.#skip(undefined) >= truth.feed.length
+    // One whose session is gone has been told so when its connection ends.
+    return truth.erased.has(this.#stream) ? this.#wire === undefined : this.#seen >= truth.headOf(this.#stream)
+  }
+
+  /** Where the feed goes on: a reader may have missed what was erased, up to `frame`. */
+  #skip(frame: Frame | undefined): number {
+    const { feed, erased } = this.#world.truth
+    let at = this.#seen
+    for (let next = feed[at]; next !== undefined && erased.has(next.stream); next = feed[++at]) {
+      if (next.stream === frame?.stream && next.position === frame.position) break
+    }
+    return at
   }
 
   /** Where it stands, for a sentence. */
@@ -83,7 +95,8 @@ export class SimulatedReader {
   }
 
   #connect(delayMs: number): void {
-    const { network, random, server, owner } = this.#world
+    const { network, random, server, owner, truth } = this.#world
+    if (this.#stream !== undefined && truth.erased.has(this.#stream)) return
     network.at(delayMs + random.between(0, 5), `${this.#name} connects`, () => {
       if (this.#over) return
       const process = server()
@@ -123,6 +136,7 @@ export class SimulatedReader {
 
   #see(frame: Frame): void {
     const { truth, broken } = this.#world
+    if (this.#stream === undefined) this.#seen = this.#skip(frame)
     const next = this.#stream === undefined ? truth.feed[this.#seen] : { stream: this.#stream, position: this.#seen + 1 }
     const where = `${this.#name} at ${frame.cursor}`
     if (truth.bodyAt(frame.stream as SessionId, frame.position) === undefined) return broken(`P2: ${where} was shown what is not written`)

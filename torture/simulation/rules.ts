@@ -3,10 +3,11 @@
  *
  * It does not use the product's own folds: those are what it looks at.
  *
+ * L13: a fork begins behind its origin's position, where nothing was open. L14: what was erased had no run, and is not written any more.
  * P3: positions from 1 without a hole. P4: fences grow, and only their holder writes. P5: steps in order, none twice, each call with one
  * result. P6: each run starts once and ends once. P7: messages once. P10: a call that was left to a person started after a yes.
  */
-import type { Recorded, StreamEvent } from '../../src/domain/event.ts'
+import type { Origin, Recorded, StreamEvent } from '../../src/domain/event.ts'
 import type { RunId, SessionId } from '../../src/domain/ids.ts'
 
 interface Call {
@@ -28,6 +29,8 @@ interface Run {
   streamedFrom: number | undefined
   reported: boolean
   calls: Map<string, Call>
+  /** A person must say whether it goes on; or has said that it does not. */
+  held: 'asked' | 'refused' | undefined
 }
 
 /** Names a call: its id is unique in its run only. */
@@ -53,6 +56,8 @@ interface Line {
   run: Run | undefined
   readonly messages: Set<string>
   readonly queue: Map<string, string>
+  /** By position: whether no turn is open there and no call without its result. */
+  readonly closed: boolean[]
 }
 
 /** What the checker must know of the world. */
@@ -66,9 +71,10 @@ export interface RulesOptions {
 export class Rules {
   readonly #options: RulesOptions
   readonly #lines = new Map<SessionId, Line>()
+  readonly #erased = new Set<SessionId>()
   readonly runs = new Map<RunId, RunFate>()
-  /** The driver under which each call got its result. */
-  readonly results = new Map<string, number>()
+  /** The driver under which each call got its result, and when. */
+  readonly results = new Map<string, { readonly driver: number; readonly atMs: number }>()
   /** Calls whose start is durable. @see callKey */
   readonly started = new Set<string>()
   /** Steps of own agents that have their result. */
@@ -89,23 +95,47 @@ export class Rules {
   atEnd(): readonly string[] {
     const open = [...this.runs].filter(([, fate]) => fate.endedMs === undefined).map(([id]) => `P6: run ${id} never ended`)
     const waiting = [...this.#lines].flatMap(([stream, line]) => {
-      return line.queue.size === 0 || line.deleted ? [] : [`P6: ${line.queue.size} accepted message(s) of ${stream} were forgotten in the queue`]
+      return line.queue.size === 0 || line.deleted || this.#erased.has(stream)
+        ? []
+        : [`P6: ${line.queue.size} accepted message(s) of ${stream} were forgotten in the queue`]
     })
     return [...open, ...waiting]
   }
 
   /** Takes in the next event of `stream`. */
   take(stream: SessionId, recorded: Recorded): void {
-    const line = this.#lineOf(stream)
     const where = `${stream} at ${recorded.position}, ${recorded.event.type}`
     const broken = (sentence: string) => this.#options.broken(`${sentence} (${where})`)
+    if (this.#erased.has(stream)) broken('L14: what was erased is written to')
+    const line = recorded.event.type === 'SessionForked' ? this.#fork(stream, recorded.event.origin, broken) : this.#lineOf(stream)
     if (recorded.position !== line.head + 1) broken(`P3: position ${recorded.position} follows ${line.head}`)
     line.head = recorded.position
     this.#takeEvent(stream, line, recorded, broken)
+    line.closed[recorded.position] = isClosed(line.run)
+  }
+
+  /** The session was erased. */
+  erase(stream: SessionId): void {
+    const line = this.#lines.get(stream)
+    if (line === undefined || this.#erased.has(stream)) this.#options.broken(`L14: ${stream} was erased and is not there`)
+    if (line?.run !== undefined) this.#options.broken(`L14: ${stream} was erased, and its run ${line.run.id} is active`)
+    this.#erased.add(stream)
+  }
+
+  #fork(stream: SessionId, { sessionId, position }: Origin, broken: Say): Line {
+    const origin = this.#lines.get(sessionId)
+    if (this.#lines.has(stream)) broken('L13: a fork of the name of a session that is there')
+    if (origin === undefined || this.#erased.has(sessionId)) broken(`L13: forked from ${sessionId}, which is not there`)
+    if (origin?.closed[position] !== true) broken(`L13: forked at ${position}, where something is open, or nothing is`)
+    this.#lines.delete(stream)
+    const line = this.#lineOf(stream)
+    line.head = position
+    line.closed.push(...(origin?.closed.slice(1, position + 1) ?? []))
+    return line
   }
 
   #lineOf(stream: SessionId): Line {
-    const known = this.#lines.get(stream) ?? { head: 0, fence: 0, deleted: false, run: undefined, messages: new Set(), queue: new Map() }
+    const known = this.#lines.get(stream) ?? { head: 0, fence: 0, deleted: false, run: undefined, messages: new Set(), queue: new Map(), closed: [true] }
     this.#lines.set(stream, known)
     return known
   }
@@ -135,7 +165,7 @@ export class Rules {
       this.steps.add(step)
     }
     if (event.type === 'ToolStarted') this.started.add(callKey(event.runId, event.toolCallId))
-    if (event.type === 'ToolCompleted') this.results.set(callKey(event.runId, event.toolCallId), line.run.driver)
+    if (event.type === 'ToolCompleted') this.results.set(callKey(event.runId, event.toolCallId), { driver: line.run.driver, atMs })
     inRun(line, line.run, fate, event, atMs, this.#options, broken)
     if (fate.endedMs !== undefined) this.openRuns--
   }
@@ -148,13 +178,50 @@ export class Rules {
     this.openRuns++
     this.runs.set(event.runId, { stream, startedMs: atMs, claims: 0 })
     const { runId: id, driver } = event
-    line.run = { id, driver, turn: 0, turnOpen: false, attempt: 0, attemptOpen: false, streamedFrom: undefined, reported: false, calls: new Map() }
+    line.run = {
+      id,
+      driver,
+      turn: 0,
+      turnOpen: false,
+      attempt: 0,
+      attemptOpen: false,
+      streamedFrom: undefined,
+      reported: false,
+      calls: new Map(),
+      held: undefined,
+    }
   }
 }
 
 type Say = (sentence: string) => void
 
+function isClosed(run: Run | undefined): boolean {
+  return run === undefined || (!run.turnOpen && [...run.calls.values()].every(({ ended }) => ended))
+}
+
+/** What no run may do while a person is asked whether it goes on. */
+const GOES_ON: ReadonlySet<StreamEvent['type']> = new Set([
+  'TurnStarted',
+  'AttemptStarted',
+  'AttemptSuperseded',
+  'TextDelta',
+  'ThinkingDelta',
+  'ToolStarted',
+  'StepStarted',
+])
+
+function inQuestion(run: Run, event: StreamEvent, broken: Say): void {
+  if (event.type === 'ResumeRequested') {
+    if (run.held !== undefined) broken('P5: it is asked twice whether the run goes on')
+    run.held = 'asked'
+  } else if (event.type === 'ResumeDecided') {
+    if (run.held !== 'asked') broken('P5: nobody asked whether the run goes on')
+    run.held = event.action === 'resume' ? undefined : 'refused'
+  } else if (run.held !== undefined && GOES_ON.has(event.type)) broken('P5: the run goes on, and nobody has said so')
+}
+
 function inRun(line: Line, run: Run, fate: RunFate, event: StreamEvent, atMs: number, options: RulesOptions, broken: Say): void {
+  inQuestion(run, event, broken)
   switch (event.type) {
     case 'RunClaimed':
       if (event.fence <= line.fence) broken(`P4: fence ${event.fence} follows ${line.fence}`)

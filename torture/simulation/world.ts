@@ -11,8 +11,12 @@ import type { Shape } from './shape.ts'
 import type { Wished } from './client.ts'
 import { userId } from '../../src/domain/ids.ts'
 import { USER_SCOPES } from '../../src/domain/principal.ts'
+import { Committer } from '../../src/command/committer.ts'
+import { createPurger } from '../../src/command/purge.ts'
+import { createCommandService } from '../../src/command/service.ts'
 import { CommitGroup } from '../../src/storage/sqlite/group.ts'
-import { SimulatedDisk } from '../../src/testing/simulation/disk.ts'
+import { Hub } from '../../src/stream/hub.ts'
+import { SimulatedDisk, type Engine } from '../../src/testing/simulation/disk.ts'
 import { Scheduler, type Scope } from '../../src/testing/simulation/scheduler.ts'
 import { seededRandom } from '../../src/testing/simulation/seeded.ts'
 import { Cancels } from './cancels.ts'
@@ -20,11 +24,12 @@ import { SimulatedClient } from './client.ts'
 import { endsOf } from './effects.ts'
 import { engineData } from './engines.ts'
 import { Fleet } from './fleet.ts'
+import { startInspector } from './inspector.ts'
 import { Judge } from './judge.ts'
 import { Outside } from './outside.ts'
 import { People } from './people.ts'
 import { SimulatedReader, type ReaderWorld } from './reader.ts'
-import { calmed, shapeOf } from './shape.ts'
+import { calmed, isErasing, shapeOf } from './shape.ts'
 
 /** Steps after which a world is taken for one that never comes to rest. */
 const STEPS_MAX = 400_000
@@ -32,6 +37,10 @@ const STEPS_MAX = 400_000
 const QUIET_MS = 900_000
 /** Simulated time in which every reader must have seen everything: two keep-alives and some. */
 const READERS_MS = 40_000
+/** Readers of one world, where forks get readers too. */
+const READERS_MAX = 6
+/** How long what a call began may go on behind its result, where no process dies and the disk works, in ms besides what it takes. */
+const LEFT_MS = 50
 /** How long nothing must begin any more, in ms. */
 const STILL_MS = 500
 /** What a supervisor listens to while it lives. */
@@ -54,6 +63,8 @@ export interface Counts {
   commits: number
   commands: number
   deaths: number
+  forks: number
+  erasures: number
   failures: number
   frames: number
   steps: number
@@ -91,6 +102,7 @@ class World {
   readonly #client: SimulatedClient
   readonly #people: People
   readonly #readers: SimulatedReader[] = []
+  readonly #readerWorld: ReaderWorld
   readonly #sessions: SessionId[] = []
   readonly #outside: Outside
   #calm = false
@@ -127,7 +139,16 @@ class World {
       begins: (tool, call) => this.#judge.toolBegins(tool, call, this.#outside.ledger),
       acts: (call, driver) => this.#groupActs(call, driver),
     })
-    const parts = { scheduler: this.#scheduler, disk: this.#disk, outside: this.#outside, random, shape, stepRuns: this.#judge.stepRuns.bind(this.#judge) }
+    const shown = isErasing(this.#shape) ? { shown: this.#judge.shown.bind(this.#judge) } : {}
+    const parts = {
+      scheduler: this.#scheduler,
+      disk: this.#disk,
+      outside: this.#outside,
+      random,
+      shape,
+      stepRuns: this.#judge.stepRuns.bind(this.#judge),
+      ...shown,
+    }
     this.#fleet = new Fleet({
       parts,
       network: this.#network,
@@ -143,9 +164,20 @@ class World {
       shape,
       sessions: () => this.#sessions,
       state: (session) => this.#disk.engine.state(session),
+      log: (session) => this.#judge.truth.logOf(session),
     })
     const readers: ReaderWorld = { network: this.#network, random, truth: this.#judge.truth, owner: OWNER, shape, server, broken }
+    this.#readerWorld = readers
     this.#addReaders(readers)
+  }
+
+  /** Somebody compares all the time, where logs are more than appended to. */
+  #inspect(): () => void {
+    const { forks, packMs } = this.#shape
+    if (forks === 0 && packMs === 0 && !isErasing(this.#shape)) return () => undefined
+    const broken = (sentence: string) => this.broken(sentence)
+    const { truth } = this.#judge
+    return startInspector({ network: this.#network, random: this.#scheduler.random, truth, owner: OWNER, engine: () => this.#disk.engine, broken })
   }
 
   /** Notes a broken promise. */
@@ -159,10 +191,17 @@ class World {
 
   async run(): Promise<SeedResult> {
     await this.#fleet.begin(this.#shape)
+    const endInspection = this.#inspect()
     await this.#storm()
     await this.#calmDown()
+    endInspection()
     await this.#close()
-    await this.#judge.look(await this.#data.open(), this.#client.wished, this.#outside.ledger)
+    const engine = await this.#data.open()
+    await this.#judge.look(engine, this.#client.wished, this.#outside.ledger)
+    if (this.#judge.truth.erased.size > 0) {
+      await this.#tidy(engine)
+      await this.#judge.lookInside(engine, this.#data.held(), this.#outside.outputs)
+    }
     const { deaths } = this.#fleet
     const counts: Counts = {
       runs: this.#judge.rules.runs.size,
@@ -171,12 +210,22 @@ class World {
       commits: this.#judge.commits,
       commands: this.#client.wished.length,
       deaths,
+      forks: [...this.#judge.truth.own()].filter(([, log]) => log[0]?.event.type === 'SessionForked').length,
+      erasures: this.#judge.truth.erased.size,
       failures: this.#failures,
       frames: this.#readers.reduce((sum, reader) => sum + reader.frames, 0),
       steps: this.#scheduler.steps,
       ends: endsOf(this.#judge.truth),
     }
     return { seed: this.#seed, shape: this.#shape, lost: this.#judge.lost.map((sentence) => `seed ${this.#seed}: ${sentence}`), counts }
+  }
+
+  /** As a server does when it starts: what was left is removed, and changes nothing that is read. */
+  async #tidy(store: Engine): Promise<void> {
+    const clock = this.#network
+    const committer = new Committer(store, new Hub())
+    const commands = createCommandService(committer, clock)
+    await createPurger({ store, committer, commands, files: this.#outside.files(), clock }).tidy()
   }
 
   /** Until the people have said everything and every incident has happened. */
@@ -242,7 +291,11 @@ class World {
   #answered(wished: Wished): void {
     this.#judge.answered(wished)
     const { command, answer } = wished
-    if (answer?.kind === 'yes' && command.type === 'CreateSession' && !this.#sessions.includes(answer.stream)) this.#sessions.push(answer.stream)
+    const isNew = command.type === 'CreateSession' || command.type === 'ForkSession'
+    if (answer?.kind !== 'yes' || !isNew || this.#sessions.includes(answer.stream)) return
+    this.#sessions.push(answer.stream)
+    if (command.type === 'ForkSession' && !this.#leaving && this.#readers.length < READERS_MAX)
+      this.#readers.push(new SimulatedReader(`reader of fork ${this.#readers.length}`, answer.stream, this.#readerWorld))
   }
 
   #failed(by: Scope, what: string): void {
@@ -256,7 +309,12 @@ class World {
     const by = this.#judge.rules.results.get(call)
     // Without a shared log nobody wakes up again outside of a simulation: nothing looks for what such a process still begins.
     if (this.#shape.processes === 1 && this.#shape.pauses > 0) return
-    if (by !== undefined && by !== driver) this.broken(`P5: ${call} acted for driver ${driver} behind its result, which driver ${by} gave it`)
+    if (by === undefined) return
+    if (by.driver !== driver) return this.broken(`P5: ${call} acted for driver ${driver} behind its result, which driver ${by.driver} gave it`)
+    const { crashes, stops, failing, unreadable, stalling, commitMs, readMs } = this.#shape
+    const isWhole = crashes + stops + failing + unreadable + stalling === 0
+    const lateMs = this.#scheduler.nowMs - by.atMs
+    if (isWhole && lateMs > LEFT_MS + 4 * (commitMs + readMs)) this.broken(`P8: ${call} acted ${Math.round(lateMs)} ms behind its result`)
   }
 
   #addReaders(world: ReaderWorld): void {

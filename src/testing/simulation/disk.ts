@@ -7,6 +7,7 @@
  * K3. A failed commit throws `store_unknown`; whether it took effect is chance.
  */
 import type { Store, Write, WriteOutcome } from '../../log/store.ts'
+import type { Upkeep } from '../../log/upkeep.ts'
 import type { SessionReads } from '../../projection/reads.ts'
 import type { Fate } from '../failing-store.ts'
 import type { Scope } from './scheduler.ts'
@@ -14,7 +15,7 @@ import type { SeededRandom } from './seeded.ts'
 import { ConvokeError } from '../../domain/errors.ts'
 
 /** Any engine. */
-export type Engine = Store & SessionReads
+export type Engine = Store & SessionReads & Upkeep
 type Commit = Store['commit']
 
 /** What the disk does. It may be changed while the simulation runs. */
@@ -90,6 +91,10 @@ export class SimulatedDisk {
       <Args extends readonly unknown[], T>(what: string, ask: (engine: Engine, ...args: Args) => Promise<T>) =>
       (...args: Args) =>
         this.#read(scope, what, () => ask(mine(), ...args))
+    const tend =
+      <Args extends readonly unknown[], T>(what: string, work: (engine: Engine, ...args: Args) => Promise<T>) =>
+      (...args: Args) =>
+        this.#tend(scope, what, () => work(mine(), ...args))
     return {
       logId,
       driver,
@@ -115,8 +120,27 @@ export class SimulatedDisk {
       messages: later('messages', (engine, id, page) => engine.messages(id, page)),
       history: later('history', (engine, id, upTo, limit, after) => engine.history(id, upTo, limit, after)),
       sessionIds: later('session ids', (engine, owner, after, limit) => engine.sessionIds(owner, after, limit)),
+      sweep: tend('sweep', (engine) => engine.sweep()),
+      pack: tend('pack', (engine, beforeMs) => engine.pack(beforeMs)),
+      release: tend('release', (engine) => engine.release()),
+      forgetLeftover: tend('forget leftover', (engine, leftover) => engine.forgetLeftover(leftover)),
+      leftovers: later('leftovers', (engine, limit) => engine.leftovers(limit)),
+      idleSessions: later('idle sessions', (engine, sinceMs, limit) => engine.idleSessions(sinceMs, limit)),
+      usedBytes: later('used bytes', (engine) => engine.usedBytes()),
       close: async () => undefined,
     }
+  }
+
+  /** A step of upkeep: it takes its time and fails as commits do. */
+  async #tend<T>(scope: Scope, what: string, work: () => Promise<T>): Promise<T> {
+    const { random, manner, failed } = this.#options
+    await scope.delay(this.#takes(manner.commitMs), `${what} begins`)
+    const fate = random.chance(manner.failing) ? random.pick(['fail-before', 'fail-after'] as const) : 'pass'
+    const done = fate === 'fail-before' ? undefined : await work()
+    await scope.delay(this.#takes(manner.commitMs), `${what} is done`)
+    if (fate === 'pass') return done as T
+    failed(scope, `${what} failed, ${fate === 'fail-before' ? 'nothing was done' : 'after it was done'}`)
+    throw new ConvokeError('store_unknown', 'the simulated disk failed')
   }
 
   async #commit(scope: Scope, engine: Engine, writes: readonly Write[]): Promise<readonly WriteOutcome[]> {
