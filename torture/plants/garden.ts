@@ -38,21 +38,32 @@ export function newGarden(): Garden {
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   return {
     async hunt(plant) {
-      const file = join(folder, plant.file)
-      const sound = readFileSync(file, 'utf8')
-      writeFileSync(file, planted(sound, plant))
+      const places = placesOf(plant).map((place) => {
+        const file = join(folder, place.file)
+        return { file, place, sound: readFileSync(file, 'utf8') }
+      })
       try {
+        for (const { file, place, sound } of places) writeFileSync(file, planted(sound, place))
         return await look(folder, plant)
       } finally {
-        writeFileSync(file, sound)
+        for (const { file, sound } of places) writeFileSync(file, sound)
       }
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   }
 }
 
+/** The places of a plant, each in a file of its own. */
+export function placesOf(plant: Plant): readonly Place[] {
+  const { name, also } = plant
+  return [plant, ...(also === undefined ? [] : [{ name, ...also }])]
+}
+
+/** One place of a plant. */
+export type Place = Pick<Plant, 'name' | 'file' | 'find' | 'replace'>
+
 /** The text with the bug in it. @throws {Error} where the place is not there, or more than once */
-export function planted(sound: string, { name, file, find, replace }: Plant): string {
+export function planted(sound: string, { name, file, find, replace }: Place): string {
   const places = sound.split(find).length - 1
   if (places !== 1) throw new Error(`the plant "${name}" is out of date: its place stands ${places} times in ${file}`)
   return sound.replace(find, () => replace)

@@ -14,6 +14,8 @@ export interface Plant {
   readonly replace: string
   /** The part of the torture that must find it. */
   readonly part: string
+  /** A second place, for a bug that another safeguard would hide. */
+  readonly also?: { readonly file: string; readonly find: string; readonly replace: string }
   /** Seeds that the part may take. Default `PLANT_SEEDS_MAX`. */
   readonly seeds?: number
 }
@@ -194,6 +196,134 @@ export const PLANTS: readonly Plant[] = [
     file: 'src/runtime/steps.ts',
     find: "if (known?.status === 'started' && step.repeatable !== true) return interrupted",
     replace: "if (known?.status === 'started' && step.repeatable === null) return interrupted",
+    part: 'simulation',
+  },
+  {
+    name: 'a fork reads one position too many',
+    file: 'src/storage/memory/segments.ts',
+    find: 'Math.max(0, Math.min(last, upTo) - base)',
+    replace: 'Math.max(0, Math.min(last + 1, upTo) - base)',
+    part: 'simulation',
+  },
+  {
+    name: 'a fork reads what its origin wrote later, in SQLite',
+    file: 'src/storage/sqlite/reader.ts',
+    find: 'const upTo = Math.min(batch.to, last, end)',
+    replace: 'const upTo = Math.min(batch.to, end)',
+    part: 'simulation',
+  },
+  {
+    name: 'a fork in the middle of a turn',
+    file: 'src/domain/fork-point.ts',
+    find: 'isForkPoint: look.isClosed }',
+    replace: 'isForkPoint: true }',
+    part: 'simulation',
+  },
+  {
+    name: 'an erasure takes what a fork inherits',
+    file: 'src/storage/memory/segments.ts',
+    find: 'cut(segment.events, ({ position }) => position > upTo)',
+    replace: 'cut(segment.events, ({ position }) => position > upTo - 1)',
+    part: 'simulation',
+  },
+  {
+    name: 'a sweep takes what a fork inherits, in SQLite',
+    file: 'src/storage/sqlite/erase.ts',
+    find: 'place !== undefined && place.first > keepTo && bytes',
+    replace: 'place !== undefined && place.first >= keepTo && bytes',
+    part: 'simulation',
+  },
+  {
+    name: 'a sweep leaves what nobody reads, in SQLite',
+    file: 'src/storage/sqlite/erase.ts',
+    find: "if (finished && orphan.keep_to === 0) this.#run('DELETE FROM orphan WHERE segment = ?', orphan.segment)",
+    replace: 'if (false as boolean) return { more: true, finished }',
+    part: 'simulation',
+  },
+  {
+    name: 'a session is erased beside its run',
+    file: 'src/log/apply.ts',
+    find: 'if (state.run !== undefined) throw',
+    replace: "if (state.run !== undefined && asker === 'driver') throw",
+    part: 'simulation',
+  },
+  {
+    name: 'an erased session is still in the feed',
+    file: 'src/storage/memory/store.ts',
+    find: '  data.feed.splice(0, data.feed.length, ...data.feed.filter(({ stream }) => stream !== write.stream))\n',
+    replace: '',
+    part: 'simulation',
+  },
+  {
+    name: 'readers of an erased session are told nothing',
+    file: 'src/stream/tail.ts',
+    find: '      this.#reading.end()\n      return false\n',
+    replace: '      return false\n',
+    part: 'simulation',
+  },
+  {
+    name: 'a driver waits for an erased session',
+    file: 'src/runtime/follower.ts',
+    find: 'if (head === undefined && this.#position > 0) return this.#gone()',
+    replace: 'if (head === undefined && this.#position < 0) return this.#gone()',
+    part: 'simulation',
+  },
+  {
+    name: 'an erasure is not remembered under its key',
+    file: 'src/storage/memory/store.ts',
+    find: "if (idempotency !== undefined && (outcome.kind === 'appended' || outcome.kind === 'erased'))",
+    replace: "if (idempotency !== undefined && outcome.kind === 'appended')",
+    part: 'simulation',
+  },
+  {
+    name: 'a purge removes the outputs that a fork names',
+    file: 'src/command/purge.ts',
+    find: 'if (name !== undefined) names.add(name)',
+    replace: 'if (name === undefined) names.add("")',
+    part: 'simulation',
+  },
+  {
+    name: 'a session that is used again expires',
+    file: 'src/log/apply.ts',
+    find: 'idleSinceMs !== undefined && changedAtMs > idleSinceMs',
+    replace: 'idleSinceMs !== undefined && changedAtMs > idleSinceMs + 10_000',
+    part: 'simulation',
+  },
+  {
+    name: 'a packed row loses a boundary',
+    file: 'src/storage/sqlite/packer.ts',
+    find: 'this.#setBatch.run(first.from, first.atMs, encodeParts(parts), last.feed)',
+    replace: `const values = parts.flatMap((part) => part.values)
+    const whole = { ...first, to: last.last, values }
+    this.#setBatch.run(first.from, first.atMs, encodeParts([whole]), last.feed)`,
+    part: 'simulation',
+  },
+  {
+    name: 'a page of the feed misses the packed row that reaches into it',
+    file: 'src/storage/sqlite/reader.ts',
+    find: 'for (const found of this.#reaching.iterate(next, owner)) take(found)',
+    replace: '',
+    part: 'simulation',
+  },
+  {
+    name: 'a second answer to an interrupted run counts',
+    file: 'src/domain/decide-interrupt.ts',
+    find: "if (run.resume !== 'asked') throw",
+    replace: "if (run.resume === 'granted') throw",
+    part: 'simulation',
+  },
+  {
+    name: 'a run goes on before a person has said so',
+    file: 'src/runtime/supervisor.ts',
+    find: " || state.run.resume === 'asked') return",
+    replace: ') return',
+    part: 'simulation',
+  },
+  {
+    name: 'a claim that ends a run leaves what the other process began of it',
+    file: 'src/runtime/supervisor.ts',
+    find: "if (first?.type === 'RunClaimed' && !this.#peers.isAlone(first.driver)) void",
+    replace: "if (first?.type === 'SessionCreated') void",
     part: 'simulation',
   },
 ]
