@@ -1,8 +1,9 @@
 /** `convoke config` and `convoke doctor`. */
-import { access, constants, mkdir } from 'node:fs/promises'
+import { access, constants } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { listenersOf, loadConfig, redact, type Config } from '../config.ts'
 import { checkModels } from '../offline.ts'
+import { makeFolder } from '../storage/sqlite/make-folder.ts'
 
 /** Flags that both share. */
 export interface ConfigFlags {
@@ -44,7 +45,7 @@ function node(): Check {
 
 async function folder(config: Config): Promise<Check> {
   try {
-    await mkdir(config.data, { recursive: true, mode: 0o700 })
+    makeFolder(config.data)
     await access(config.data, constants.W_OK)
     return { ok: true, blocking: true, text: `data folder ${config.data} can be written` }
   } catch (error) {

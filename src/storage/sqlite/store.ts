@@ -1,5 +1,4 @@
 /** The SQLite engine: one file in the data folder, a writer beside the loop, a reader on it. */
-import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Random } from '../../domain/ports.ts'
 import type { Drivers, Store } from '../../log/store.ts'
@@ -9,6 +8,7 @@ import { ConvokeError } from '../../domain/errors.ts'
 import { directWriter, workerWriter, type WriterLink } from './writer-link.ts'
 import { CommitGroup } from './group.ts'
 import { lockFolder, type FolderLock } from './lock.ts'
+import { makeFolder } from './make-folder.ts'
 import { Reader } from './reader.ts'
 import { SessionReader } from './session-reader.ts'
 
@@ -39,7 +39,7 @@ export interface SqliteOptions {
 export async function openSqliteStore(options: SqliteOptions): Promise<Store & SessionReads & Upkeep> {
   const { folder, shared = false } = options
   try {
-    if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 })
+    makeFolder(folder)
     const lock = shared ? NO_LOCK : await lockFolder(folder, options.lockWaitMs ?? 0, options.sleep ?? (() => Promise.resolve()))
     return await openLocked(options, lock)
   } catch (error) {

@@ -14,6 +14,7 @@ import { create, deltas, freshId, send } from '../../../testing/writes.ts'
 import { openSqliteStore } from '../store.ts'
 import { backUp } from './backup.ts'
 import { checkLog } from './check.ts'
+import { exportToFile } from './export-to.ts'
 import { restore, type RestoreOptions } from './restore.ts'
 
 const NEW_LOG = '01900000-0000-7000-9000-00000000ffff'
@@ -128,7 +129,19 @@ describe('a backup', () => {
   test('of a folder without a log, or into a folder that is not there, says so', async () => {
     const { data, file } = await filled()
     await expect(backUp(at(`${data}-elsewhere`), file)).rejects.toThrow(`there is no log in ${data}-elsewhere`)
-    await expect(backUp(at(data), join(data, 'nowhere', 'x'))).rejects.toThrow('ENOENT')
+    await expect(backUp(at(data), join(data, 'nowhere', 'x'))).rejects.toThrow(`there is no folder ${join(data, 'nowhere')}`)
+  })
+
+  test.each(['convoke.db', 'convoke.db-wal', 'convoke.lock', 'convoke.driver'])('in the place of %s of a log is refused, also with force', async (name) => {
+    const { data } = await filled()
+    const path = join(data, name)
+    await expect(backUp(at(data), path, { force: true })).rejects.toMatchObject({
+      code: 'store_failed',
+      message: `${path} belongs to the log in ${data}: choose another name`,
+    })
+    const before = readFileSync(join(data, 'convoke.db'))
+    await expect(exportToFile(at(data), '01a1fdd4-cc0a-76eb-ba95-fb42f02a668d', path, { force: true })).rejects.toThrow('belongs to the log')
+    expect(readFileSync(join(data, 'convoke.db')).equals(before)).toBe(true)
   })
 })
 
@@ -271,10 +284,11 @@ describe('a restore', () => {
     [
       'a file that is none',
       (file: string) => writeFileSync(file, 'no database at all, but some text that is longer than a header\n'.repeat(20)),
-      'file is not a database',
+      'cannot be restored: file is not a database',
     ],
     ['an empty database', (file: string) => new DatabaseSync(file).close(), 'it holds no log'],
     ['a file that is not there', () => undefined, 'there is no backup'],
+    ['a folder', (file: string) => mkdirSync(file), 'there is no backup'],
   ])('of %s is refused', async (_what, make, message) => {
     const folder = newFolder()
     make(join(folder, 'saved'))

@@ -7,13 +7,14 @@
  * U3. Its name appears when it is whole, checked and on the disk; what had that name before stays until then.
  */
 import { createHash } from 'node:crypto'
-import { chmodSync, closeSync, existsSync, openSync, renameSync } from 'node:fs'
+import { chmodSync, closeSync, openSync, renameSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { backup, DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../../../domain/errors.ts'
 import { FEED_HEAD } from '../meta.ts'
 import { bytesOf, chunksOf, outputFiles, problemsOf, removeDatabase, sync } from './disk.ts'
 import { metaOf, openReadOnly, requireWholeLog, type LogFolder } from './open.ts'
+import { requireTarget } from './target.ts'
 
 /** Pages that one step of the copy takes, by default. */
 const PAGES_PER_STEP = 1000
@@ -49,7 +50,7 @@ export async function backUp(
 ): Promise<BackupReport> {
   const file = await requireWholeLog(where.folder)
   const path = resolve(target)
-  requireFree(path, options.force)
+  requireTarget(path, options.force)
   // Its own name for each process: two backups at once must not write into one file.
   const writing = join(dirname(path), `.${basename(path)}.${process.pid}.writing`)
   removeDatabase(writing)
@@ -60,7 +61,7 @@ export async function backUp(
     const outputs = addOutputs(writing, join(where.folder, where.outputs))
     requireSound(writing, facts)
     sync(writing)
-    requireFree(path, options.force)
+    requireTarget(path, options.force)
     chmodSync(writing, 0o600)
     renameSync(writing, path)
     sync(dirname(path))
@@ -70,10 +71,6 @@ export async function backUp(
     if (error instanceof ConvokeError) throw error
     throw new ConvokeError('store_failed', `the log cannot be saved: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
   }
-}
-
-function requireFree(path: string, force: boolean | undefined): void {
-  if (force !== true && existsSync(path)) throw new ConvokeError('store_failed', `${path} exists; --force replaces it`)
 }
 
 /** Copies the database `file` as it is at one moment. Answers what it held then. @see U1 */

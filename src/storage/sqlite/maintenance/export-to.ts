@@ -1,5 +1,5 @@
 /** Where an exported session goes: a stream that is written as fast as it is read, or a file whose name appears when it is whole. */
-import { createWriteStream, existsSync, renameSync, rmSync } from 'node:fs'
+import { createWriteStream, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -8,6 +8,7 @@ import { parseSessionId } from '../../../domain/ids.ts'
 import { bytesOf, sync } from './disk.ts'
 import { exportSession, type ExportOptions } from './export.ts'
 import { openReadOnly, requireWholeLog, type LogFolder } from './open.ts'
+import { requireTarget } from './target.ts'
 
 /** Writes session `id` to `target`, and leaves that open. @throws {ConvokeError} as `exportSession`; `store_damaged`, `store_newer`, `store_failed` */
 export async function exportToStream(where: LogFolder, id: string, target: Writable, options: ExportOptions = {}): Promise<void> {
@@ -24,7 +25,7 @@ export async function exportToStream(where: LogFolder, id: string, target: Writa
 /** Writes session `id` to the file `path`, which must not exist without `force`. Answers its size in bytes. */
 export async function exportToFile(where: LogFolder, id: string, path: string, options: ExportOptions & { readonly force?: boolean } = {}): Promise<number> {
   const target = resolve(path)
-  if (options.force !== true && existsSync(target)) throw new ConvokeError('store_failed', `${target} exists; --force replaces it`)
+  requireTarget(target, options.force)
   const writing = join(dirname(target), `.${basename(target)}.${process.pid}.writing`)
   rmSync(writing, { force: true })
   try {

@@ -7,10 +7,11 @@
  * R3. The restored log has a new log id, so that cursors of the log that went on without it are recognised, and a higher driver number.
  */
 import { createHash } from 'node:crypto'
-import { closeSync, copyFileSync, existsSync, linkSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, copyFileSync, existsSync, linkSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { ConvokeError } from '../../../domain/errors.ts'
+import { makeFolder } from '../make-folder.ts'
 import { formatOf } from '../migrate.ts'
 import { copyLog, type LogFacts } from './backup.ts'
 import { checkFile, type Finding, type HasOutput } from './check.ts'
@@ -52,7 +53,7 @@ export interface RestoreReport extends LogFacts {
 export async function restore(where: LogFolder, source: string, options: RestoreOptions): Promise<RestoreReport> {
   const path = resolve(source)
   requireBackup(path)
-  mkdirSync(where.folder, { recursive: true, mode: 0o700 })
+  makeFolder(where.folder)
   return alone(where.folder, async () => {
     requireRoom(where, options.force)
     const staging = join(where.folder, STAGING)
@@ -81,13 +82,22 @@ export async function restore(where: LogFolder, source: string, options: Restore
 
 /** Looks at the file before anything is touched. */
 function requireBackup(path: string): void {
-  if (!existsSync(path)) throw new ConvokeError('store_failed', `there is no backup ${path}`)
-  const db = openReadOnly(path, true)
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) throw new ConvokeError('store_failed', `there is no backup ${path}`)
+  const db = openBackup(path)
   try {
     const problem = formatOf(db) === 0 ? 'it holds no log' : problemsOf(db, 'integrity_check')
     if (problem !== undefined) throw new ConvokeError('store_failed', `${path} cannot be restored: ${problem}`)
   } finally {
     db.close()
+  }
+}
+
+function openBackup(path: string): DatabaseSync {
+  try {
+    return openReadOnly(path, true)
+  } catch (error) {
+    if (error instanceof ConvokeError) throw error
+    throw new ConvokeError('store_failed', `${path} cannot be restored: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
   }
 }
 
