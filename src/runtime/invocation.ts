@@ -108,7 +108,7 @@ export class Invocation {
 
   /** Does one thing for the function. @see N1, N2, N3, N4 */
   do<T>(work: () => Promise<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
+    const done = new Promise<T>((resolve, reject) => {
       if (this.#cancelled || !this.frame.counts(this)) return
       const step = withinStep.getStore()
       if (step !== undefined) return reject(new ConvokeError('agent_failed', `within the step ${step} only what the step is given may be used, not ctx`))
@@ -127,6 +127,9 @@ export class Invocation {
       }
       work().then((value) => settle(() => resolve(value)), failed)
     })
+    // A function that does not wait for it must not end the process, and every other run with it: what failed is in the log.
+    done.catch(() => undefined)
+    return done
   }
 
   /** Resolves when the call `id` has its answer. Nothing is under way meanwhile. */

@@ -1,5 +1,5 @@
 /** Steps of own agents: done once, answered from the journal ever after. */
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type { AgentContext } from '../../src/runtime/define.ts'
 import { withinStep } from '../../src/runtime/invocation.ts'
 import { settle } from '../../src/testing/run-kit.ts'
@@ -24,6 +24,27 @@ async function lastSaid(r: Rig): Promise<string> {
 }
 
 describe('a step', () => {
+  test.each(['a failure', 'a key that is used twice', 'a cancel'])('that nobody awaits costs nobody else anything: %s', async (what) => {
+    const unhandled: unknown[] = []
+    const seen = (reason: unknown) => void unhandled.push(reason)
+    process.on('unhandledRejection', seen)
+    onTestFinished(() => void process.off('unhandledRejection', seen))
+    const r = await own(async (ctx) => {
+      const untilAborted = ({ signal }: { signal: AbortSignal }) => new Promise((_, reject) => signal.addEventListener('abort', reject))
+      void ctx.step('lost', what === 'a cancel' ? untilAborted : () => Promise.reject(new Error('nobody hears this')))
+      if (what === 'a key that is used twice') void ctx.step('lost', () => 1)
+      await ctx.step('next', what === 'a cancel' ? untilAborted : () => 1)
+    })
+    await r.send('go')
+    if (what === 'a cancel') {
+      await r.until('StepStarted', 2)
+      await r.cancel()
+    }
+    expect(await r.ended()).toMatchObject({ type: 'RunCompleted' })
+    await settle()
+    expect(unhandled).toEqual([])
+  })
+
   test('records its intent, runs, and records its result', async () => {
     const r = await own(async (ctx) => {
       await ctx.step('one', { input: { a: 1 } }, () => ({ b: [2] }))
