@@ -23,6 +23,7 @@ describe('on_interrupt', () => {
   test('is resume where nobody said otherwise, and what was said from then on', async () => {
     const plain = await send('POST', '/v1/sessions', { title: '' })
     expect(plain.json.on_interrupt).toBe('resume')
+    expect((await send('POST', '/v1/sessions', { title: '', on_interrupt: null })).json.on_interrupt).toBe('resume')
     const made = await send('POST', '/v1/sessions', { title: '', on_interrupt: 'fail' })
     expect([made.status, made.json.on_interrupt]).toEqual([201, 'fail'])
     const changed = await send('PATCH', `/v1/sessions/${made.json.id}`, { on_interrupt: 'ask' })

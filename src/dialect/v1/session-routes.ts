@@ -81,7 +81,7 @@ function createSession(context: V1Context): Route {
       const agent = requireAgent(context, body.agent ?? context.agents[0] ?? '')
       const cwd = body.cwd == null ? {} : { cwd: await context.resolveCwd(body.cwd) }
       const model = body.model === undefined ? {} : { model: context.models.resolve(body.model) }
-      const onInterrupt = body.on_interrupt === undefined ? {} : { onInterrupt: body.on_interrupt }
+      const onInterrupt = body.on_interrupt == null ? {} : { onInterrupt: body.on_interrupt }
       const command = { type: 'CreateSession', title: body.title, agent, ...cwd, ...model, ...onInterrupt } as const
       const result = await context.commands.execute(sessionId(context.random.uuid()), command, call.principal, idempotency)
       return openedSession(context, call, result)

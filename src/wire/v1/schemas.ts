@@ -70,7 +70,7 @@ export const CreateSession = z
     cwd: z.string().max(4096).nullish().describe('absolute path of the folder that tools work in'),
     agent: z.string().min(1).max(200).optional(),
     model: z.string().min(1).max(200).optional(),
-    on_interrupt: onInterrupt.optional(),
+    on_interrupt: onInterrupt.nullish(),
   })
   .meta({ id: 'CreateSession' })
 
