@@ -68,6 +68,7 @@ function contextOf(
     released: new AbortController().signal,
     full: false,
     drained: async () => undefined,
+    settled: async () => undefined,
     changed: () => Promise.reject(new Error('nothing to wait for')),
     async follow(listener) {
       for (const recorded of log.slice(startedAt - 1)) listener(recorded)

@@ -30,6 +30,7 @@ function call(lines: readonly Line[], thrown: Error) {
     follow: unused,
     changed: unused,
     drained: unused,
+    settled: unused,
     finish: unused,
     emit: () => undefined,
     record(...events) {

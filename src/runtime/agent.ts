@@ -55,6 +55,8 @@ export interface RunContext {
   /** Whether the outbox is full: then await `drained` before pulling more from a provider. */
   readonly full: boolean
   drained(): Promise<void>
+  /** Resolves when what was recorded and emitted so far stands in the log and was seen, or never will be. */
+  settled(): Promise<void>
   /** Ends the run. `input_pending`: something arrived that must be taken in first (a cancel, or a message unless `queued` says otherwise); nothing was written, and `changed` has seen it. */
   finish(end: RunEnd): Promise<'finished' | 'input_pending'>
 }

@@ -173,6 +173,7 @@ export class RunDriver {
       record: async (...events) => this.#follower.reached(await outbox.push(events)),
       emit: (event) => outbox.emit(event),
       drained: () => outbox.drained(),
+      settled: async () => this.#follower.reached(await outbox.settled()),
       finish: (end) => this.#finish(end),
     }
   }

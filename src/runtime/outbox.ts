@@ -43,6 +43,7 @@ export class Outbox {
   /** Why nothing more is written; `canEnd` where the run may still be ended. */
   #dead: { readonly reason: unknown; readonly canEnd: boolean } | undefined
   #drainers: (() => void)[] = []
+  #last: Position = 0
   /** Why nothing more is taken in. */
   #sealed: Error | undefined
 
@@ -72,10 +73,16 @@ export class Outbox {
     if (this.#dead === undefined && this.#sealed === undefined) this.#add([event])
   }
 
-  /** Refuses what comes from now on with `reason`; resolves when what was taken in stands in the log, or never will. */
+  /** Refuses what comes from now on with `reason`; resolves as `settled`. */
   async seal(reason: Error): Promise<void> {
     this.#sealed ??= reason
+    await this.settled()
+  }
+
+  /** Resolves when what was taken in stands in the log, or never will, with the last position that was written. */
+  async settled(): Promise<Position> {
     while (this.#flushing !== undefined) await this.#flushing
+    return this.#last
   }
 
   #add(events: readonly DriverEvent[], waiter?: Waiting['waiter']): void {
@@ -87,7 +94,7 @@ export class Outbox {
 
   /** Commits what waits together with `last`, in one commit, and answers what became of `last`. */
   async commitLast(last: Write): Promise<WriteOutcome> {
-    while (this.#flushing !== undefined) await this.#flushing
+    await this.settled()
     if (this.#dead?.canEnd === false) throw this.#dead.reason
     const [outcome] = await this.#options.commit([last])
     return outcome ?? { kind: 'fenced' }
@@ -119,6 +126,7 @@ export class Outbox {
       canEnd = outcome?.kind === 'refused'
       if (outcome?.kind === 'refused') throw new ConvokeError(outcome.code, outcome.message)
       if (outcome?.kind !== 'appended') throw this.#options.fenced()
+      this.#last = outcome.to
       for (const waiting of taken) waiting.waiter?.resolve(outcome.to)
     } catch (error) {
       this.#dead = { reason: error, canEnd }

@@ -206,10 +206,14 @@ export class Replay {
     return this.#finish({ outcome: { kind: 'failed', code, error: message.slice(0, MESSAGE_CHARS_MAX) }, closing: this.#closing('error') })
   }
 
-  /** What a step was saying when the run ends is kept as a message that was cut off. */
+  /** What a step was saying when the run ends is kept as a message that was cut off. The function is heard no more: what it had begun to write is closed. */
   async #hush(): Promise<void> {
+    const { context } = this.#frame
     const cutOff = this.#current?.speaking?.hush() ?? []
-    if (cutOff.length > 0) await this.#frame.context.record(...cutOff)
+    this.#current = undefined
+    this.#aside = undefined
+    if (cutOff.length > 0) await context.record(...cutOff)
+    await context.settled()
   }
 
   async #finish(end: Pick<RunEnd, 'outcome' | 'closing'>): Promise<boolean> {
@@ -227,9 +231,7 @@ export class Replay {
       const result = call.status === 'started' ? UNKNOWN_RESULT : CANCELLED_RESULT
       return { type: 'ToolCompleted', runId, toolCallId: call.id, toolName: call.name, result, isError: true }
     })
-    // A turn that was opened a moment ago may not be in the journal yet.
-    const turnOpen = journal.turnOpen || this.#current?.speaking !== undefined
-    if (text === '') return turnOpen ? [...results, turnEnd(journal, how)] : results
+    if (text === '') return journal.turnOpen ? [...results, turnEnd(journal, how)] : results
     return [...results, ...turnStart(journal), ...spoken(journal, random.uuid(), text), turnEnd(journal, how)]
   }
 }

@@ -8,7 +8,7 @@ import type { ApprovalPolicy } from '../../src/agent/policy.ts'
 import { isWaiting } from '../../src/domain/session.ts'
 import { settle } from '../../src/testing/run-kit.ts'
 import { defineAgent } from '../../src/index.ts'
-import { ASK_ALL, ENGINES, gate, rig, type Rig, type RigOptions } from './rig.ts'
+import { ASK_ALL, ENGINES, gate, NEVER, rig, type Rig, type RigOptions } from './rig.ts'
 
 async function own(run: (ctx: AgentContext) => unknown, more: Partial<RigOptions> = {}): Promise<Rig> {
   return rig({ own: [defineAgent({ name: 'own', run: run as never })], policy: ASK_ALL, ...more }, { agent: 'own' })
@@ -224,6 +224,50 @@ describe('a question', () => {
     })
     await r.send('go')
     expect(await r.ended()).toMatchObject({ error: expect.stringContaining('the key "deploy" is used twice') as string })
+  })
+})
+
+describe('that is still on its way to the log', () => {
+  const agents: readonly (readonly [string, (ctx: AgentContext) => unknown])[] = [
+    [
+      'a cancel',
+      async (ctx) => {
+        const begun = gate()
+        void ctx.step('s', () => (begun.open(), NEVER)).catch(() => undefined)
+        await begun.passed
+        await ctx.approve('a', { name: 'first' })
+      },
+    ],
+    ['a failure', (ctx) => (void ctx.approve('a', { name: 'first' }), Promise.reject(new Error('boom')))],
+    [
+      'an answer',
+      async (ctx) => {
+        void ctx.approve('a', { name: 'first' })
+        await settle(3)
+        return 'done'
+      },
+    ],
+  ]
+  test.each(agents)('when %s ends the run, it has a result all the same', async (how, run) => {
+    const slow = gate()
+    const r = await own(run, {
+      async fateOf(_commit, writes) {
+        const asks = writes.some((write) => write.kind === 'record' && write.events.some(({ type }) => type === 'ToolCallsProposed'))
+        if (asks) await slow.passed
+        return 'pass' as const
+      },
+    })
+    await r.send('go')
+    await settle()
+    if (how === 'a cancel') await r.cancel()
+    await settle()
+    r.clock.advance(100)
+    await settle()
+    slow.open()
+    await r.ended()
+    const log = await types(r)
+    expect(log.filter((type) => type === 'ToolCallsProposed' || type === 'ToolCompleted')).toEqual(['ToolCallsProposed', 'ToolCompleted'])
+    expect(log.filter((type) => type === 'TurnCompleted')).toHaveLength(log.filter((type) => type === 'TurnStarted').length)
   })
 })
 
