@@ -29,7 +29,7 @@ export function* remains(held: Held, outputs: Outputs, truth: Truth): Generator<
   if (held.messages !== messages) yield `U2: the engine keeps ${held.messages} message(s), and ${messages} are read by somebody`
   for (const sentence of held.stray) yield `U2: ${sentence}`
   const found = new Set(held.text.match(UUID))
-  const needed = new Set(there.flatMap(namesIn))
+  const needed = new Set(there.flatMap((recorded) => [...namesIn(recorded), ...nextIn(recorded)]))
   for (const stream of truth.erased.keys()) {
     const left = truth
       .ownOf(stream)
@@ -43,6 +43,11 @@ export function* remains(held: Held, outputs: Outputs, truth: Truth): Generator<
 /** Ids that stand in an event and in no other session's. */
 function namesIn({ event }: Recorded): readonly string[] {
   return [...('runId' in event ? [event.runId] : []), ...('messageId' in event ? [event.messageId] : [])]
+}
+
+/** A message that waited names a run that began later. */
+function nextIn({ event }: Recorded): readonly string[] {
+  return event.type === 'MessageQueued' ? [event.nextRunId] : []
 }
 
 /** A file is there as long as a history names it. */
