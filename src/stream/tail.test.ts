@@ -115,6 +115,18 @@ describe('a reader', () => {
     }
   })
 
+  test('of a stream that is erased shows nothing that another reader has left', async () => {
+    const { log, commit, follow } = setUp()
+    commit(Array.from({ length: 70 }, () => delta()))
+    const first = follow(0)
+    await settle()
+    expect(positions(first.sink.seen)).toEqual(upTo(70))
+    log.erase(STREAM)
+    const { sink } = follow(0)
+    await settle()
+    expect([sink.seen, sink.ended]).toEqual(['', true])
+  })
+
   test('finds at once what no hint told it of, when somebody doubts', async () => {
     const { hub, commit, follow } = setUp()
     commit([delta()])

@@ -89,8 +89,10 @@ export class Tail {
   }
 
   async #readPage(): Promise<boolean> {
-    if (this.#replayKept()) return true
     const { store, stream } = this.#options
+    // What others have left outlives the stream itself (T3).
+    if (this.#isKept() && (await store.head(stream)) !== undefined && this.#replayKept()) return true
+    if (this.#reading.closed) return false
     const page = await store.read(stream, this.#position, this.#pageLimit())
     if (this.#reading.closed) return false
     if (page === undefined) {
@@ -107,10 +109,15 @@ export class Tail {
     return page.head > this.#position
   }
 
+  /** Whether other readers have left what comes next. */
+  #isKept(): boolean {
+    const { store, stream, codec, untilRunEnd } = this.#options
+    return untilRunEnd !== true && slicesFor(store).get(codec.name, stream, this.#position) !== undefined
+  }
+
   /** Goes on with slices that other readers have left. Answers whether there was one; then the log is looked at again. */
   #replayKept(): boolean {
-    const { store, stream, codec, untilRunEnd } = this.#options
-    if (untilRunEnd === true) return false
+    const { store, stream, codec } = this.#options
     const from = this.#position
     while (!this.#reading.halted && this.#position - from < READ_EVENTS_MAX) {
       const bytes = slicesFor(store).get(codec.name, stream, this.#position)
