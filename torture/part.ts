@@ -8,7 +8,7 @@ export interface PartOptions {
   /** The same seed makes the same choices. What the machine adds (timing of processes) is not repeatable except in the simulation. */
   readonly seed: number
   readonly form: Form
-  /** How many seeds from `seed` on, where a part counts in seeds; otherwise its form says. */
+  /** How many seeds from `seed` on, where a part counts in seeds, or rounds where it counts in those; otherwise its form says. */
   readonly seeds?: number
   /** Broken seeds after which such a part stops. */
   readonly brokenMax?: number

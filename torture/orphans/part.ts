@@ -45,23 +45,26 @@ export const orphans: Part = {
   },
 }
 
-async function torture(world: World, { seed, form, say }: PartOptions): Promise<PartResult> {
+async function torture(world: World, { seed, form, say, seeds = ROUNDS[form], brokenMax = Infinity }: PartOptions): Promise<PartResult> {
   const chance = chanceOf(seed, 'orphans')
   const lost: string[] = []
   const gaps: number[] = []
   let away = 0
   let server = await world.start()
-  for (let round = 0; round < ROUNDS[form]; round++) {
+  let broken = 0
+  let round = 0
+  for (; round < seeds && broken < brokenMax; round++) {
     const variant = WRITERS[round % WRITERS.length] as WriterVariant
     const seen = await oneRound(world, server, variant, { round, delayMs: chance.between(0, 150) })
     server = seen.server
+    if (seen.found.length > 0) broken++
     lost.push(...seen.found.map((what) => `${what} (${variant.name}, round ${round + 1})`))
     gaps.push(seen.gapMs)
     away += seen.away
   }
   lost.push(...(await endServer(world, server)))
   say(`from the last write to the event with which the run went on: at least ${Math.min(...gaps).toFixed(1)} ms`)
-  return { tried: [`${ROUNDS[form]} kills`, `${WRITERS.length} ways`, `${away} processes that had left their group, as is not promised`], lost }
+  return { tried: [`${round} kills`, `${WRITERS.length} ways`, `${away} processes that had left their group, as is not promised`], lost }
 }
 
 interface Round {

@@ -16,7 +16,7 @@ export interface Plant {
   readonly part: string
   /** A second place, for a bug that another safeguard would hide. */
   readonly also?: { readonly file: string; readonly find: string; readonly replace: string }
-  /** Seeds that the part may take. Default `PLANT_SEEDS_MAX`. */
+  /** Seeds, or rounds, that the part may take. Default `PLANT_SEEDS_MAX`. */
   readonly seeds?: number
 }
 
@@ -197,6 +197,19 @@ export const PLANTS: readonly Plant[] = [
     find: "if (known?.status === 'started' && step.repeatable !== true) return interrupted",
     replace: "if (known?.status === 'started' && step.repeatable === null) return interrupted",
     part: 'simulation',
+  },
+  {
+    name: 'neither guardian nor takeover ends a group',
+    file: 'src/tool/guardian/main.ts',
+    find: "process.stdin.on('end', killGroup)\nprocess.stdin.on('close', killGroup)\nprocess.stdin.on('error', killGroup)\n",
+    replace: "process.stdin.on('error', () => undefined)\n",
+    also: {
+      file: 'src/runtime/supervisor.ts',
+      find: 'for (const intent of await leftRunning(this.#options.store, stream, calls, upTo)) await this.#options.killGroup(intent)',
+      replace: 'await leftRunning(this.#options.store, stream, calls, upTo)',
+    },
+    part: 'orphans',
+    seeds: 10,
   },
   {
     name: 'a fork reads one position too many',
