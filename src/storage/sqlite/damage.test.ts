@@ -177,6 +177,16 @@ test('something else in place of the database, beside its write-ahead log, is re
 })
 
 describe('without its write-ahead log', () => {
+  test.each(['missing', 'empty'])('a database that is %s, where a server has had one, is refused, and begun anew when its owner says so', async (how) => {
+    for (const end of ['', '-wal', '-shm']) rmSync(at(`convoke.db${end}`))
+    if (how === 'empty') writeFileSync(at('convoke.db'), '')
+    const refusal = await found()
+    expect(refusal).toMatchObject(DAMAGED)
+    const [, mark = ''] = / or remove (\S+) to begin a new log$/.exec((refusal as ConvokeError).message) ?? []
+    rmSync(mark)
+    expect(await found()).toEqual(firstOnes(0))
+  })
+
   test('a database that a killed server left is refused, and opened when its owner says so', async () => {
     rmSync(at('convoke.db-wal'))
     const refusal = await found()

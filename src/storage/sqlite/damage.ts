@@ -5,6 +5,7 @@
  *     under way, which nobody was told of) is dropped, as it must be.
  * D2. A database without the write-ahead log that its last process left is refused, and so is a write-ahead log without its database. What a checkpoint had
  *     brought into the database before is all that can be missed then: a database that is newer than its last opening looks whole.
+ * D3. No database, or an empty one, where a server has had its log is refused: a new log in its place would look like one that never held anything.
  *
  * Not here: damage inside the database's own pages, which has no checksums. What can be seen of it reads as `Unknown` (L9), or ends the writing.
  */
@@ -19,8 +20,12 @@ const MAGIC = Buffer.from('SQLite format 3\0')
 export function requireWhole(file: string): void {
   const wal = `${file}-wal`
   const look = lookAtWal(wal, `${file}-shm`)
-  if (look === undefined) return
-  if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) === 0) {
+  const isGone = (statSync(file, { throwIfNoEntry: false })?.size ?? 0) === 0
+  if (look === undefined) {
+    if (isGone && hasMark(file)) throw damaged(`${file} is missing or empty, and a server has had its log there`, `remove ${markOf(file)} to begin a new log`)
+    return
+  }
+  if (isGone) {
     throw damaged(`${file} is missing or empty, and there is a write-ahead log of it`, `remove ${wal} to begin a new log`)
   }
   // SQLite takes the pages that stand in the write-ahead log from there, and would go on with the rest of whatever this file is.
@@ -61,7 +66,7 @@ function damaged(what: string, way: string): ConvokeError {
  */
 export function requireNewest(file: string, logId: string, driver: number): void {
   const mark = markOf(file)
-  const [id, marked] = existsSync(mark) ? readFileSync(mark, 'utf8').trim().split(' ') : []
+  const [id, marked] = readMark(mark)
   // A restored log has an id of its own.
   if (id !== logId || Number(marked) <= driver) return
   throw damaged(`${file} is older than what its last server wrote, and ${file}-wal is missing or another one`, `remove ${mark} to go on without what is gone`)
@@ -70,6 +75,16 @@ export function requireNewest(file: string, logId: string, driver: number): void
 /** Leaves the number of this opening, once the log has it. */
 export function leaveMark(file: string, logId: string, driver: number): void {
   writeFileSync(markOf(file), `${logId} ${driver}\n`)
+}
+
+/** Whether a server has opened the log at `file` before: then there was one. */
+function hasMark(file: string): boolean {
+  const [id, marked] = readMark(markOf(file))
+  return id !== undefined && Number(marked) > 0
+}
+
+function readMark(mark: string): readonly string[] {
+  return existsSync(mark) ? readFileSync(mark, 'utf8').trim().split(' ') : []
 }
 
 function markOf(file: string): string {
