@@ -67,10 +67,10 @@ class Chat {
   #interrupted = false
   #inputEnded = false
   #failed = false
-  /** Calls of the run that were decided, here or elsewhere. */
+  /** What was decided, here or elsewhere: calls of the run, and whether it goes on. */
   readonly #decided = new Set<string>()
   /** The question that stands open, and what takes it back. */
-  #question: { readonly callId: string; readonly stop: AbortController } | undefined
+  #question: { readonly about: string; readonly stop: AbortController } | undefined
   #asking: Promise<void> = Promise.resolve()
 
   constructor(client: Client, id: string, options: ChatOptions) {
@@ -147,6 +147,8 @@ class Chat {
       this.#asking = this.#asking.then(() => this.#askApprovals()).catch((error: unknown) => this.#fail(error))
     }
     if (name === 'approval_decided') this.#settle(String(payload['tool_call_id']))
+    if (name === 'resume_requested') this.#asking = this.#asking.then(() => this.#askResume()).catch((error: unknown) => this.#fail(error))
+    if (name === 'resume_decided') this.#settle(String(runId))
     if (name === 'run_error') this.#failed = true
     if (name === 'run_completed' || name === 'run_error') {
       this.#runId = undefined
@@ -156,9 +158,21 @@ class Chat {
     }
   }
 
-  #settle(callId: string): void {
-    this.#decided.add(callId)
-    if (this.#question?.callId === callId) this.#question.stop.abort()
+  #settle(about: string): void {
+    this.#decided.add(about)
+    if (this.#question?.about === about) this.#question.stop.abort()
+  }
+
+  /** Whether the run goes on, whose server died in the middle of a step. Where nobody can be asked, the question stays open for others. */
+  async #askResume(): Promise<void> {
+    if (this.#stop.signal.aborted) return
+    const { run_id: runId, resume } = (await this.#client.getSession(this.#id)).session.run_status
+    // What was asked and answered before is shown again to those who join.
+    if (runId === undefined || resume !== 'asked') return
+    if (!this.#options.yes && !this.#options.interactive) throw new Error('the run was interrupted and asks whether it goes on (nobody to ask; --yes goes on)')
+    const goesOn = this.#options.yes || (await this.#askPerson(runId, 'the run was interrupted; go on ?'))
+    if (goesOn === undefined) return
+    await this.#client.resume(this.#id, runId, goesOn ? 'resume' : 'fail').catch((error: unknown) => this.#complain(error))
   }
 
   async #askApprovals(): Promise<void> {
@@ -183,15 +197,20 @@ class Chat {
       process.stderr.write(`convoke: refused ${describeCall(call)} (nobody to ask; --yes allows everything)\n`)
       return false
     }
+    return this.#askPerson(call.id, `allow ${describeCall(call)} ?`)
+  }
+
+  /** Yes or no; `undefined` when the question was taken back. */
+  async #askPerson(about: string, text: string): Promise<boolean | undefined> {
     const stop = new AbortController()
     const signal = AbortSignal.any([this.#stop.signal, stop.signal])
-    this.#question = { callId: call.id, stop }
+    this.#question = { about, stop }
     const answer = await new Promise<string | undefined>((resolve) => {
       signal.addEventListener('abort', () => resolve(undefined), { once: true })
       // Ctrl-D at the question: nobody is there to ask any more, and the question stays open for others.
       if (this.#inputEnded) return resolve(undefined)
       this.#lines.once('close', () => resolve(undefined))
-      this.#lines.question(`allow ${describeCall(call)} ? [y/N] `, { signal }, resolve)
+      this.#lines.question(`${text} [y/N] `, { signal }, resolve)
     })
     this.#question = undefined
     return answer === undefined ? undefined : /^y(es)?$/i.test(answer.trim())

@@ -71,6 +71,23 @@ describe('a chat through a pipe', () => {
     expect(readFileSync(join(world.cwd, 'made.txt'), 'utf8')).toBe('text\n')
   })
 
+  test('does not wait for ever for a run that asks whether it goes on: it says so, and --yes goes on', async () => {
+    const { world, server, url } = await started({ models: { demoPaceMs: 5 } })
+    const { id } = (await ask(url, 'POST', '/v1/sessions', { title: 't', on_interrupt: 'ask' })).json
+    await ask(url, 'POST', `/v1/sessions/${id}/messages`, { message: { role: 'user', content: `count to 400` } })
+    const statusAt = async (at: string) => (await ask(at, 'GET', `/v1/sessions/${id}`)).json
+    await expect.poll(async () => (await statusAt(url)).position, { timeout: 20_000 }).toBeGreaterThan(8)
+    await server.kill('SIGKILL')
+    const again = await world.serve()
+    await expect.poll(async () => (await statusAt(again.url)).session.run_status, { timeout: 20_000 }).toMatchObject({ resume: 'asked' })
+    const refused = await world.run(['chat', id, '--url', again.url], { input: 'next\n' })
+    expect(refused).toMatchObject({ code: 1, stderr: 'convoke: the run was interrupted and asks whether it goes on (nobody to ask; --yes goes on)\n' })
+    expect((await statusAt(again.url)).session.run_status).toMatchObject({ resume: 'asked' })
+    const gone = await world.run(['chat', id, '--yes', '--url', again.url], { input: 'last\n' })
+    expect(gone).toMatchObject({ code: 0, stdout: expect.stringContaining(' 399 400\n'), stderr: '' })
+    expect((await statusAt(again.url)).session.run_status).toEqual({ state: 'idle' })
+  })
+
   test('with a session, a model or a folder that is not there ends with 1 and one line', async () => {
     const { world, url } = await started()
     const wrong = [['00000000-0000-7000-8000-000000000000'], ['abc'], ['--model', 'nobody/none'], ['--cwd', '/no/such/folder']]
