@@ -97,7 +97,7 @@ export class People {
     const isFork = forks > 0 && random.chance(forks)
     const isErase = !isFork && erases > 0 && random.chance(erases)
     const make = isFork || isErase ? undefined : this.#commandOf(whim, tag, seen)
-    const gone = isErase && this.#origins.length > 0 && random.chance(0.5) ? random.pick(this.#origins) : session
+    const gone = isErase && this.#origins.length > 0 && random.chance(0.7) ? random.pick(this.#origins) : session
     // It takes them a moment: what they saw may be over.
     this.#world.network.at(random.between(0, isFork ? FORK_MS : random.pick([1, 100])), `${tag} is sent`, () => {
       this.#thinking--

@@ -83,7 +83,7 @@ export function shapeOf(random: SeededRandom, seed: number): Shape {
   const largeFrames = random.chance(0.1)
   // Only this engine packs.
   const packMs = some(engine === 'sqlite' ? 0.8 : 0, () => random.pick([5, 50]))
-  const forks = some(engine === 'sqlite' ? 0.7 : 0.2, () => random.pick([0.1, 0.4]))
+  const forks = some(engine === 'sqlite' ? 0.8 : 0.2, () => random.pick([0.2, 0.4]))
   return {
     engine,
     processes: random.chance(0.25) ? 2 : 1,
@@ -127,8 +127,8 @@ export function shapeOf(random: SeededRandom, seed: number): Shape {
     onInterrupt: random.pick([['resume'], ['resume'], ['resume', 'ask', 'fail']] as const),
     forks,
     // What forks inherit is at risk when something is erased.
-    erases: some(forks > 0 ? 0.6 : 0.1, () => random.pick([0.1, 0.3])),
-    idleMs: some(0.05, () => random.pick([300, 2_000])),
+    erases: some(forks > 0 ? 0.6 : 0.1, () => random.pick([0.15, 0.35])),
+    idleMs: some(0.07, () => random.pick([300, 2_000])),
     packMs,
   }
 }

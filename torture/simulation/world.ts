@@ -225,7 +225,14 @@ class World {
     const clock = this.#network
     const committer = new Committer(store, new Hub())
     const commands = createCommandService(committer, clock)
-    await createPurger({ store, committer, commands, files: this.#outside.files(), clock }).tidy()
+    const purger = createPurger({ store, committer, commands, files: this.#outside.files(), clock })
+    let done = false
+    const failed = (error: unknown) => this.broken(`P1 of purge: what was left cannot be removed: ${String(error)}`)
+    void purger
+      .tidy()
+      .catch(failed)
+      .finally(() => (done = true))
+    await this.#until(() => done, QUIET_MS, 'P1 of purge: what was left is not removed')
   }
 
   /** Until the people have said everything and every incident has happened. */
