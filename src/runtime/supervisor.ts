@@ -6,6 +6,7 @@
  * V2. At the start, and in each poll, runs of a driver that is gone are claimed, with a higher fence, and continued (P5). A log that one
  *     process has open has no other driver; in a shared one a driver is gone when it was silent for `DRIVER_TTL_MS`.
  *     What its tools left running is ended first; in a shared log also what was begun between the look and the claim.
+ *     A run whose agent this process does not have is left as it is: a start with another configuration must not end it. It can be cancelled.
  * V3. A cancel that its driver has not confirmed after `CANCEL_CONFIRM_MS` ends the run over the driver's head (P8).
  */
 import type { RunEvent } from '../domain/event.ts'
@@ -53,6 +54,8 @@ export class Supervisor {
   #suspects = new Set<string>()
   /** Runs that were cancelling at the last poll. */
   #unconfirmed = new Set<string>()
+  /** Runs of agents that this process does not have. */
+  readonly #parked = new Set<RunId>()
   #unwatch: (() => void) | undefined
   #cancelPoll: (() => void) | undefined
   #polling: Promise<void> | undefined
@@ -221,13 +224,22 @@ export class Supervisor {
     for (const intent of await leftRunning(this.#options.store, stream, calls, upTo)) await this.#options.killGroup(intent)
   }
 
+  #park(run: RunId, agent: string): void {
+    this.#parked.add(run)
+    this.#options.telemetry.log('warn', 'a run waits for an agent that this server does not have', { run, agent })
+  }
+
   /** Claims a run and continues it; a run that was taken over too often without progress ends as failed. */
   async #takeOver(unfinished: UnfinishedRun): Promise<void> {
     if (this.#stopping) return
     const { store, committer, clock } = this.#options
     const { stream, runId, fence } = unfinished
     const state = await store.state(stream)
-    if (state?.run?.id !== runId || state.fence !== fence || state.run.resume === 'asked') return
+    if (state?.run?.id !== runId || state.fence !== fence || state.run.resume === 'asked' || this.#parked.has(runId)) return
+    const page = await store.read(stream, state.run.startedAt - 1, 1)
+    const started = page?.events[0]?.event
+    if (started?.type !== 'RunStarted') return
+    if (this.#options.agent(started.agent) === undefined) return this.#park(runId, started.agent)
     await this.#endLeft(stream, state)
     const command = { type: 'ClaimRun', runId, fence, driver: store.driver } as const
     const [outcome] = await committer.commit([{ kind: 'decide', stream, command, asker: 'driver', atMs: clock.nowMs() }])
@@ -236,9 +248,6 @@ export class Supervisor {
     if (store.drivers !== undefined) await this.#endLeft(stream, (await store.state(stream)) ?? state)
     // An interrupted run may end here, or ask whether it may go on.
     if (outcome.events.some((event) => event.type === 'ResumeRequested' || isTerminal(event))) return
-    const page = await store.read(stream, state.run.startedAt - 1, 1)
-    const started = page?.events[0]?.event
-    if (started?.type !== 'RunStarted') return
     // A run that waits for a person has brought nobody down, however often it was taken over.
     const agent = state.run.takeovers >= TAKEOVERS_MAX && !isWaiting(state) ? undefined : started.agent
     this.#drive(stream, agent === undefined ? { ...started, agent: CRASH_LOOP } : started, state.run.startedAt, fence + 1)

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { SessionCommand } from '../../src/domain/command.ts'
+import type { Agent } from '../../src/runtime/agent.ts'
 import { isTerminal } from '../../src/domain/event.ts'
 import type { SessionId } from '../../src/domain/ids.ts'
 import { messageId, runId, sessionId } from '../../src/domain/ids.ts'
@@ -285,5 +286,47 @@ describe('a crash loop', () => {
     await r.execute({ type: 'DecideCalls', runId: run, decisions: [{ toolCallId: 'a', action: 'accept' }] })
     expect(await r.ended(run)).toMatchObject({ stopReason: 'completed' })
     expect([...act.runs]).toEqual([['a', 1]])
+  })
+})
+
+describe.each(ENGINES)('a run of an agent that a start does not have, over %s', (engine) => {
+  const end = {
+    outcome: { kind: 'completed', stopReason: 'completed' },
+    closing: [],
+    totalTurns: 0,
+    totalUsage: { inputTokens: 0, outputTokens: 0, totalTokens: 0 },
+  } as const
+  const mine = (wait: boolean): Agent => ({
+    name: 'mine',
+    async run(context) {
+      await context.follow(() => undefined)
+      while (wait) await context.changed()
+      await context.finish(end)
+    },
+  })
+
+  test('is left as it is, and goes on at the next start that has it', async () => {
+    const first = await rig({ engine, script: [END], agents: [mine(true)] }, { agent: 'mine' })
+    await first.send('hi')
+    await settle()
+    const without = await first.restart({ agents: [] })
+    const before = await without.log()
+    for (let polls = 0; polls < 5; polls++) {
+      without.clock.advance(1000)
+      await settle()
+    }
+    expect(await without.log()).toEqual(before)
+    expect(without.logged.filter(({ message }) => message.includes('waits for an agent'))).toMatchObject([{ level: 'warn', fields: { agent: 'mine' } }])
+    const r = await without.restart({ agents: [mine(false)] })
+    expect(await r.ended(first.run)).toMatchObject({ type: 'RunCompleted' })
+  })
+
+  test('can be cancelled meanwhile', async () => {
+    const first = await rig({ engine, script: [END], agents: [mine(true)] }, { agent: 'mine' })
+    await first.send('hi')
+    await settle()
+    const without = await first.restart({ agents: [] })
+    await without.cancel(first.run)
+    expect(await without.ended(first.run)).toMatchObject({ type: 'RunCompleted', stopReason: 'cancelled' })
   })
 })

@@ -54,6 +54,8 @@ function withoutEvents(outcome: WriteOutcome, write: PackedWrite | undefined): W
 
 parentPort?.on('message', (request: Request) => {
   answer(() => ({ type: 'done', value: perform(request) }))
+  // Nothing is left to do then, and the thread ends by itself.
+  if (request.type === 'close') return parentPort?.close()
   if (request.type === 'commit') {
     try {
       writer?.checkpoint()

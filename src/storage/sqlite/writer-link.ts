@@ -94,7 +94,8 @@ export async function workerWriter(options: WriterOptions, onLost: (error: Convo
     } else waiter?.resolve(answer.type === 'ready' ? answer : answer.value)
   })
   worker.on('error', (error) => die(`the log's writer failed: ${error.message}`))
-  worker.on('exit', () => die('the log is closed'))
+  const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
+  void exited.then(() => die('the log is closed'))
   const ready = (await ask(undefined).catch(async (error: unknown) => {
     // A thread that could not open the log would keep the process from ending.
     await worker.terminate()
@@ -116,10 +117,12 @@ export async function workerWriter(options: WriterOptions, onLost: (error: Convo
     forgetLeftover: async (id, upTo) => void (await ask({ type: 'forget', id, upTo })),
     async close() {
       quiet = true
+      if (dead !== undefined) return void (await worker.terminate())
       try {
-        if (dead === undefined) await ask({ type: 'close' })
+        await ask({ type: 'close' })
       } finally {
-        await worker.terminate()
+        // It ends by itself: ending a thread from outside while others begin is where Node has crashed (nodejs/node issue 56312).
+        await exited
       }
     },
   }
