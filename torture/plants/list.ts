@@ -321,8 +321,8 @@ export const PLANTS: readonly Plant[] = [
   {
     name: 'a run goes on before a person has said so',
     file: 'src/runtime/supervisor.ts',
-    find: " || state.run.resume === 'asked') return",
-    replace: ') return',
+    find: "state.run.resume === 'asked' || this.#parked",
+    replace: 'this.#parked',
     part: 'simulation',
   },
   {
