@@ -152,7 +152,7 @@ test('Ctrl-C in a terminal reaches the program once', ({ skip }) => {
   // `exec`, for script(1) starts a shell, and one that stayed between would die of the key itself.
   const command = `exec ${[process.execPath, ...PRETEND_OLD, launcher, 'wait'].map(quote).join(' ')}`
   // The keys are typed once the program has said its pid.
-  const keys = `(until grep -q pid ${quote(log)} 2>/dev/null; do sleep 0.05; done; printf '\\003'; sleep 2)`
+  const keys = `(i=0; until grep -q pid ${quote(log)} 2>/dev/null || [ $i -ge 200 ]; do i=$((i+1)); sleep 0.05; done; printf '\\003'; sleep 2)`
   const typed = spawnSync('/bin/sh', ['-c', `${keys} | script -qefc ${quote(command)} ${quote(log)}`], {
     encoding: 'utf8',
     timeout: 15_000,

@@ -4,7 +4,7 @@ import { sessionId } from '../domain/ids.ts'
 import type { SessionReads } from '../projection/reads.ts'
 import type { TranscriptMessage } from '../projection/transcript.ts'
 import { systemClock } from '../system/clock.ts'
-import { PROMPT_CHARS_MAX, PROMPT_MESSAGES_MAX, PromptMemory, REMEMBERED_CHARS_MAX, systemPrompt, withinBudget } from './prompt.ts'
+import { MESSAGE_CHARS, PROMPT_CHARS_MAX, PROMPT_MESSAGES_MAX, PromptMemory, REMEMBERED_CHARS_MAX, systemPrompt, withinBudget } from './prompt.ts'
 
 const S1 = sessionId('s1')
 const user = (content: string): Message => ({ role: 'user', content })
@@ -93,11 +93,19 @@ describe('the memory of prompts', () => {
 })
 
 describe('the bound of the memory', () => {
-  const half = () => [user('x'.repeat(REMEMBERED_CHARS_MAX / 2))]
+  const half = () => [user('x'.repeat(REMEMBERED_CHARS_MAX / 2 - MESSAGE_CHARS))]
   const isKnown = async ({ memory, asked }: ReturnType<typeof transcript>, name: string) => {
     await memory.load(sessionId(name), 1)
     return asked.at(-1) === `${name} 1-1`
   }
+
+  test('many short messages count for what they cost, not for their text alone', async () => {
+    const kit = transcript(1)
+    const short = () => Array.from({ length: REMEMBERED_CHARS_MAX / MESSAGE_CHARS / 2 }, () => user('x'))
+    kit.memory.keep(sessionId('a'), 1, short())
+    kit.memory.keep(sessionId('b'), 1, short())
+    expect([await isKnown(kit, 'a'), await isKnown(kit, 'b')]).toEqual([false, true])
+  })
 
   test('what fits exactly is kept', async () => {
     const kit = transcript(1)

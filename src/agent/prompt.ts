@@ -15,8 +15,10 @@ export const PROMPT_MESSAGES_MAX = 10_000
 export const PROMPT_CHARS_MAX = 8 * 1024 * 1024
 /** Messages that are read at once. */
 const PAGE = 200
-/** Characters that all remembered prompts may hold together. */
+/** Characters that all remembered prompts may hold together, each message with what it costs besides. */
 export const REMEMBERED_CHARS_MAX = 16 * 1024 * 1024
+/** What a message costs in memory besides its text, in characters, about: without it many short ones would have no bound to speak of. */
+export const MESSAGE_CHARS = 512
 /** Characters per token, as a low estimate for budgets. */
 const CHARS_PER_TOKEN = 3.5
 /** Part of the model's context that the history may take. */
@@ -70,7 +72,7 @@ export class PromptMemory {
   /** Keeps `messages`, which hold the transcript up to `upTo`, for the next run. */
   keep(session: SessionId, upTo: Position, messages: Message[]): void {
     this.#take(session)
-    const chars = messages.reduce((sum, message) => sum + sizeOf(message), 0)
+    const chars = messages.reduce((sum, message) => sum + MESSAGE_CHARS + sizeOf(message), 0)
     if (chars > REMEMBERED_CHARS_MAX) return
     this.#remembered.set(session, { upTo, messages, chars })
     this.#chars += chars
