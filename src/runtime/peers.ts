@@ -32,11 +32,6 @@ export class Peers {
     await this.#store.drivers?.renew(0)
   }
 
-  /** Whether `driver` is this process, and no other can have the log: then nobody else has begun anything since this one looked. */
-  isAlone(driver: number): boolean {
-    return driver === this.#store.driver && this.#store.drivers === undefined
-  }
-
   /** Whether a run that a commit of this process started is this process's to drive. */
   isOurs(driver: number): boolean {
     return driver === this.#store.driver || (this.#store.drivers === undefined && driver < this.#store.driver)

@@ -109,7 +109,7 @@ export class Supervisor {
 
   #see(batch: Omit<LiveBatch, 'encoded'>): void {
     const [first] = batch.events
-    if (first?.type === 'RunClaimed' && !this.#peers.isAlone(first.driver)) void this.#endClosed(batch)
+    if (first?.type === 'RunClaimed') void this.#endClosed(batch)
     batch.events.forEach((event, index) => {
       if (event.type === 'RunStarted' && this.#peers.isOurs(event.driver)) this.#drive(batch.stream, event, batch.from + index)
       if (event.type === 'CancelRequested') this.#confirmCancel(batch.stream, event.runId)

@@ -59,7 +59,8 @@ describe('a run cut off in a tool', () => {
     await first.until('ToolStarted')
     const r = await first.restart({ script: [END] })
     await r.until(onInterrupt === 'ask' ? 'ResumeRequested' : 'RunFailed')
-    expect(r.killed).toEqual([intent])
+    expect(r.killed[0]).toEqual(intent)
+    expect(new Set(r.killed.map(({ groupId }) => groupId))).toEqual(new Set([7]))
   })
 
   test('ends with all calls answered when a person refuses', async () => {
@@ -117,4 +118,16 @@ test('a message that comes while a run asks waits, and is not an answer', async 
   const runs = (await r.events('RunStarted')).map(({ runId }) => runId)
   expect(runs).toHaveLength(2)
   expect(await r.ended(runs[1])).toMatchObject({ stopReason: 'completed' })
+})
+
+test('a tool that does not listen loses its processes when its run is ended over its head', async () => {
+  const r = await rig({ script: [asks('a')], tools: [hanging()] })
+  await r.send('hi')
+  await r.until('ToolStarted')
+  await r.cancel()
+  expect(r.killed).toEqual([])
+  r.clock.advance(150)
+  expect(await r.ended()).toMatchObject({ stopReason: 'cancelled' })
+  await settle()
+  expect(r.killed).toEqual([intent])
 })

@@ -328,7 +328,7 @@ export const PLANTS: readonly Plant[] = [
   {
     name: 'a claim that ends a run leaves what the other process began of it',
     file: 'src/runtime/supervisor.ts',
-    find: "if (first?.type === 'RunClaimed' && !this.#peers.isAlone(first.driver)) void",
+    find: "if (first?.type === 'RunClaimed') void",
     replace: "if (first?.type === 'SessionCreated') void",
     part: 'simulation',
   },
